@@ -1,0 +1,1 @@
+"""Preparation, storage and input of event data."""

@@ -1,0 +1,1 @@
+"""Preprocessing in the graph, shared by training and export."""

@@ -1,0 +1,260 @@
+"""The one place that says which features exist; everything else derives from it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+PADDING_INDEX = 0
+OOV_INDEX = 1
+NUM_SPECIAL_INDICES = 2  # Vocabulary entry i has the index i + 2.
+
+
+class Role(StrEnum):
+    """What a feature of a request is for."""
+
+    HISTORY = "history"
+    REQUEST = "request"
+    CONTEXT = "context"
+    FILTER = "filter"
+    CANDIDATE = "candidate"
+
+
+class AttributeKind(StrEnum):
+    """How an attribute of an item, or of the context, is encoded.
+
+    `categorical`: one value, looked up. `path`: levels joined by a separator,
+    each prefix looked up (`home`, `home/lamps`). `numeric`: a number, scaled.
+    """
+
+    CATEGORICAL = "categorical"
+    PATH = "path"
+    NUMERIC = "numeric"
+
+
+class SignatureName(StrEnum):
+    """Entry points of an exported model."""
+
+    RECOMMEND = "recommend"
+    RETRIEVE = "retrieve"
+    RANK = "rank"
+    SIMILAR_ITEMS = "similar_items"
+
+
+# Names of the exported contract. `serving/client` repeats them in its own
+# distribution; `tests/serving` holds both against each other.
+HISTORY_ITEM_IDS = "history_item_ids"
+HISTORY_EVENT_TYPES = "history_event_types"
+HISTORY_TIMESTAMPS = "history_timestamps"
+HISTORY_DWELL_SECONDS = "history_dwell_seconds"
+QUERY_TEXT = "query_text"
+REQUEST_TIMESTAMP = "request_timestamp"
+K = "k"
+EXCLUDE_ITEM_IDS = "exclude_item_ids"
+EXCLUDE_SEEN = "exclude_seen"
+CANDIDATE_ITEM_IDS = "candidate_item_ids"
+ITEM_IDS = "item_ids"
+SCORES = "scores"
+RETRIEVAL_SCORES = "retrieval_scores"
+PROBABILITY_SUFFIX = "_probability"
+CONTEXT_PREFIX = "context_"
+FILTER_PREFIX = "filter_"
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """One input or output of a signature.
+
+    Attributes:
+        name: The key in the signature.
+        dtype: `string`, `int64`, `int32`, `float32` or `bool`.
+        shape: Dimension names of unknown size after the batch dimension, for
+            example `("history_length",)`; `()` for one value a request.
+        role: What the feature is for; `None` for outputs.
+        vocabulary: Name of the vocabulary that looks the value up, if any.
+        padding: The value that means "nothing here" or "nothing said".
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[str, ...] = ()
+    role: Role | None = None
+    vocabulary: str | None = None
+    padding: str | int | float | bool = ""
+
+
+@dataclass(frozen=True)
+class AttributeSpec:
+    """One declared attribute of items or of the context.
+
+    Attributes:
+        name: Name of the attribute, also of its vocabulary.
+        kind: How it is encoded.
+        separator: Joins the levels of a `path`.
+    """
+
+    name: str
+    kind: AttributeKind
+    separator: str = "/"
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Which columns of a shop are what.
+
+    Attributes:
+        event_types: All behaviour event types, weakest first. The event type
+            index is the position here plus `NUM_SPECIAL_INDICES`.
+        target_event_types: The types that retrieval predicts and that get a
+            ranking head, weakest first.
+        item_attributes: Declared attributes of items, in model order. `title`
+            is not among them: it is text.
+        context: Attributes known with a request, such as the country.
+        filters: Names of item attributes that a request may filter by.
+        has_timestamps: False where the log knows only an order.
+    """
+
+    event_types: tuple[str, ...]
+    target_event_types: tuple[str, ...]
+    item_attributes: tuple[AttributeSpec, ...] = ()
+    context: tuple[AttributeSpec, ...] = ()
+    filters: tuple[str, ...] = ()
+    has_timestamps: bool = True
+
+    def __post_init__(self) -> None:
+        unknown = [t for t in self.target_event_types if t not in self.event_types]
+        if unknown or not self.target_event_types:
+            raise ValueError(
+                "`target_event_types` must name at least one of `event_types`. "
+                f"Received: target_event_types={list(self.target_event_types)}, "
+                f"event_types={list(self.event_types)}."
+            )
+        names = [a.name for a in self.item_attributes]
+        lost = [name for name in self.filters if name not in names]
+        if lost:
+            raise ValueError(
+                "`filters` must name declared item attributes. "
+                f"Received: filters={lost}, item attributes={names}."
+            )
+
+    @property
+    def history_features(self) -> tuple[FeatureSpec, ...]:
+        """Inputs that describe the past events, oldest first."""
+        shape = ("history_length",)
+        return (
+            FeatureSpec(HISTORY_ITEM_IDS, "string", shape, Role.HISTORY, "item_id"),
+            FeatureSpec(
+                HISTORY_EVENT_TYPES, "string", shape, Role.HISTORY, "event_type"
+            ),
+            FeatureSpec(HISTORY_TIMESTAMPS, "int64", shape, Role.HISTORY, padding=0),
+            FeatureSpec(
+                HISTORY_DWELL_SECONDS, "float32", shape, Role.HISTORY, padding=0.0
+            ),
+        )
+
+    @property
+    def request_features(self) -> tuple[FeatureSpec, ...]:
+        """Inputs that say what is asked, one value or one list a request."""
+        excluded = ("num_excluded",)
+        allowed = ("num_filter_values",)
+        return (
+            FeatureSpec(QUERY_TEXT, "string", (), Role.REQUEST),
+            FeatureSpec(REQUEST_TIMESTAMP, "int64", (), Role.REQUEST, padding=0),
+            FeatureSpec(
+                EXCLUDE_ITEM_IDS, "string", excluded, Role.REQUEST, "item_id"
+            ),
+            FeatureSpec(EXCLUDE_SEEN, "bool", (), Role.REQUEST, padding=False),
+            *(
+                FeatureSpec(
+                    CONTEXT_PREFIX + a.name,
+                    "float32" if a.kind == AttributeKind.NUMERIC else "string",
+                    (),
+                    Role.CONTEXT,
+                    None if a.kind == AttributeKind.NUMERIC else a.name,
+                    float("nan") if a.kind == AttributeKind.NUMERIC else "",
+                )
+                for a in self.context
+            ),
+            *(
+                FeatureSpec(FILTER_PREFIX + name, "string", allowed, Role.FILTER, name)
+                for name in self.filters
+            ),
+        )
+
+    def signature_inputs(self, signature: SignatureName) -> tuple[FeatureSpec, ...]:
+        """Returns the inputs of a signature, in order; all have a batch dimension."""
+        k = FeatureSpec(K, "int32", (), Role.REQUEST, padding=10)
+        if signature == SignatureName.SIMILAR_ITEMS:
+            item = FeatureSpec(ITEM_IDS, "string", (), Role.CANDIDATE, "item_id")
+            return (item, k)
+        shared = (*self.history_features, *self.request_features)
+        if signature == SignatureName.RANK:
+            candidates = FeatureSpec(
+                CANDIDATE_ITEM_IDS,
+                "string",
+                ("num_candidates",),
+                Role.CANDIDATE,
+                "item_id",
+            )
+            return (*shared, candidates)
+        return (*shared, k)
+
+    def signature_outputs(self, signature: SignatureName) -> tuple[FeatureSpec, ...]:
+        """Returns the outputs of a signature; missing places are "" and -inf."""
+        rank = signature == SignatureName.RANK
+        shape = ("num_candidates",) if rank else ("max_k",)
+        item_ids = FeatureSpec(ITEM_IDS, "string", shape)
+        scores = FeatureSpec(SCORES, "float32", shape, padding=float("-inf"))
+        heads = tuple(
+            FeatureSpec(name, "float32", shape, padding=0.0) for name in self.heads
+        )
+        if rank:
+            return (scores, *heads)
+        if signature == SignatureName.RECOMMEND:
+            retrieval = FeatureSpec(
+                RETRIEVAL_SCORES, "float32", shape, padding=float("-inf")
+            )
+            return (item_ids, scores, retrieval, *heads)
+        return (item_ids, scores)
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Output names of the ranking heads, one per target event type."""
+        return tuple(t + PROBABILITY_SUFFIX for t in self.target_event_types)
+
+    def event_type_index(self, event_type: str) -> int:
+        """Returns the index of an event type; unknown types are out of vocabulary."""
+        if event_type in self.event_types:
+            return self.event_types.index(event_type) + NUM_SPECIAL_INDICES
+        return OOV_INDEX
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain data that `from_json` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Schema":
+        """Builds a schema from what `to_json` returned."""
+
+        def attributes(rows: Any) -> tuple[AttributeSpec, ...]:
+            return tuple(
+                AttributeSpec(r["name"], AttributeKind(r["kind"]), r["separator"])
+                for r in rows
+            )
+
+        return cls(
+            event_types=tuple(data["event_types"]),
+            target_event_types=tuple(data["target_event_types"]),
+            item_attributes=attributes(data["item_attributes"]),
+            context=attributes(data["context"]),
+            filters=tuple(data["filters"]),
+            has_timestamps=bool(data["has_timestamps"]),
+        )
+
+    @property
+    def schema_hash(self) -> str:
+        """Hex digest that changes with any part of the schema."""
+        text = json.dumps(self.to_json(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
