@@ -20,7 +20,7 @@ class TableConfig(_Config):
     `sequences` is one line a user, `user item item ...`, oldest first.
     """
 
-    paths: tuple[str, ...] = Field(description="Files or globs, relative to the config.")
+    paths: tuple[str, ...] = Field(description="Files or globs, relative to the current folder.")
     format: Literal["auto", "parquet", "csv", "jsonl", "sequences"] = Field(
         "auto", description="`auto` goes by the file name, `.gz` allowed."
     )

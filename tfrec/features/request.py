@@ -1,0 +1,33 @@
+"""A batch of requests after look-up: what the models read."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class Request(NamedTuple):
+    """Histories and request data as indices, the same in training and serving.
+
+    Padding is on the right: event j of row b is real where `item_index[b, j]`
+    is not 0. An unknown item is a real event with the index 1.
+
+    Attributes:
+        item_index: int32 `[batch_size, history_length]`, oldest first.
+        event_type_index: int32 `[batch_size, history_length]`.
+        timestamps: int64 `[batch_size, history_length]`, unix seconds; 0 unknown.
+        dwell_seconds: float32 `[batch_size, history_length]`; 0 unknown.
+        request_timestamp: int64 `[batch_size]`, unix seconds; 0 unknown.
+        context: Per context attribute int32 index or float32 `[batch_size]`.
+    """
+
+    item_index: tf.Tensor
+    event_type_index: tf.Tensor
+    timestamps: tf.Tensor
+    dwell_seconds: tf.Tensor
+    request_timestamp: tf.Tensor
+    context: dict[str, tf.Tensor]
+
+    @property
+    def history_mask(self) -> tf.Tensor:
+        """Returns bool `[batch_size, history_length]`, True for real events."""
+        return tf.not_equal(self.item_index, 0)
