@@ -68,8 +68,8 @@ class AttributeConfig(_Config):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     column: str | None = Field(None, description="Its column; None: same as `name`.")
     kind: AttributeKind = AttributeKind.CATEGORICAL
-    separator: str = Field("/", description="Joins the levels of a `path`.")
-    max_levels: int = Field(4, ge=1, description="Levels of a `path` that are read.")
+    separator: str = Field("/", description="Joins levels of a `path`, or `tags`.")
+    max_levels: int = Field(4, ge=1, description="Levels, or tags, that are read.")
 
     @property
     def source_column(self) -> str:
@@ -78,7 +78,7 @@ class AttributeConfig(_Config):
 
     def spec(self) -> AttributeSpec:
         """Returns the attribute as the schema knows it."""
-        return AttributeSpec(self.name, self.kind, self.separator)
+        return AttributeSpec(self.name, self.kind, self.separator, self.max_levels)
 
 
 class RowFilter(_Config):

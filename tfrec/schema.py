@@ -26,11 +26,13 @@ class AttributeKind(StrEnum):
     """How an attribute of an item, or of the context, is encoded.
 
     `categorical`: one value, looked up. `path`: levels joined by a separator,
-    each prefix looked up (`home`, `home/lamps`). `numeric`: a number, scaled.
+    each prefix looked up (`home`, `home/lamps`). `tags`: several values joined
+    by a separator, each looked up. `numeric`: a number, scaled.
     """
 
     CATEGORICAL = "categorical"
     PATH = "path"
+    TAGS = "tags"
     NUMERIC = "numeric"
 
 
@@ -92,12 +94,28 @@ class AttributeSpec:
     Attributes:
         name: Name of the attribute, also of its vocabulary.
         kind: How it is encoded.
-        separator: Joins the levels of a `path`.
+        separator: Joins the levels of a `path`, or tags.
+        max_levels: Levels of a `path`, or tags, that are read.
     """
 
     name: str
     kind: AttributeKind
     separator: str = "/"
+    max_levels: int = 4
+
+    def tokens(self, value: str | None) -> list[str]:
+        """Returns the vocabulary tokens of one raw value; none if it is missing."""
+        if not value:
+            return []
+        if self.kind == AttributeKind.CATEGORICAL:
+            return [value]
+        levels = [part.strip() for part in value.split(self.separator)]
+        levels = [level for level in levels if level][: self.max_levels]
+        if self.kind == AttributeKind.TAGS:
+            return levels
+        return [
+            self.separator.join(levels[: depth + 1]) for depth in range(len(levels))
+        ]
 
 
 @dataclass(frozen=True)
@@ -240,7 +258,12 @@ class Schema:
 
         def attributes(rows: Any) -> tuple[AttributeSpec, ...]:
             return tuple(
-                AttributeSpec(r["name"], AttributeKind(r["kind"]), r["separator"])
+                AttributeSpec(
+                    r["name"],
+                    AttributeKind(r["kind"]),
+                    r["separator"],
+                    int(r["max_levels"]),
+                )
                 for r in rows
             )
 

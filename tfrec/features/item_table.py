@@ -1,0 +1,87 @@
+"""The catalogue's attributes as arrays of indices and numbers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfrec.data.store import TRAIN_COUNT, PreparedDataset
+from tfrec.data.vocabulary import Vocabulary
+from tfrec.schema import NUM_SPECIAL_INDICES, AttributeKind, AttributeSpec
+
+
+@dataclass(frozen=True)
+class ItemTable:
+    """Encoded attributes by item index; rows 0 and 1 (padding, unknown) are empty.
+
+    Attributes:
+        train_count: int64 `[num_items + 2]`, training target events per item.
+        indices: Per categorical or path attribute int32
+            `[num_items + 2, num_levels]`; 0 where there is no value.
+        vocabulary_sizes: Per such attribute, the rows an embedding table needs.
+        numbers: Per numeric attribute float32 `[num_items + 2]`, standardised
+            over the catalogue (after `sign(x) * log(1 + |x|)`); 0 where missing.
+        known: Per numeric attribute bool `[num_items + 2]`, False where missing.
+    """
+
+    train_count: np.ndarray
+    indices: dict[str, np.ndarray]
+    vocabulary_sizes: dict[str, int]
+    numbers: dict[str, np.ndarray]
+    known: dict[str, np.ndarray]
+
+    @property
+    def num_items(self) -> int:
+        """Items of the catalogue."""
+        return len(self.train_count) - NUM_SPECIAL_INDICES
+
+
+def build_item_table(dataset: PreparedDataset) -> ItemTable:
+    """Encodes the catalogue of a prepared dataset."""
+    items = dataset.items
+    vocabularies = dataset.attribute_vocabularies
+    indices, sizes, numbers, known = {}, {}, {}, {}
+    for attribute in dataset.schema.item_attributes:
+        values = items[attribute.name]
+        if attribute.kind == AttributeKind.NUMERIC:
+            raw = values.to_numpy(zero_copy_only=False).astype(np.float64)
+            numbers[attribute.name], known[attribute.name] = standardise(raw)
+        else:
+            vocabulary = vocabularies[attribute.name]
+            sizes[attribute.name] = len(vocabulary)
+            indices[attribute.name] = _with_special_rows(
+                attribute_indices(values.to_pylist(), attribute, vocabulary)
+            )
+    counts = items[TRAIN_COUNT].to_numpy().astype(np.int64)
+    return ItemTable(_with_special_rows(counts), indices, sizes, numbers, known)
+
+
+def attribute_indices(
+    values: list[str | None], attribute: AttributeSpec, vocabulary: Vocabulary
+) -> np.ndarray:
+    """Returns int32 `[num_values, num_levels]`; a categorical has one level.
+
+    A path gives one index per prefix: `home/lamps` gives those of `home` and of
+    `home/lamps`; tags one per tag.
+    """
+    rows = [attribute.tokens(value) for value in values]
+    depth = max((len(row) for row in rows), default=0) or 1
+    padded = [token for row in rows for token in [*row, *[""] * (depth - len(row))]]
+    return vocabulary.lookup(padded).reshape(len(rows), depth)
+
+
+def standardise(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns float32 values of mean 0 and deviation 1, and where they are known.
+
+    Rows for padding and unknown items stand before the catalogue's.
+    """
+    known = np.isfinite(raw)
+    scaled = np.sign(raw) * np.log1p(np.abs(raw))
+    mean = scaled[known].mean() if known.any() else 0.0
+    deviation = (scaled[known].std() if known.any() else 0.0) or 1.0
+    values = np.where(known, (scaled - mean) / deviation, 0.0).astype(np.float32)
+    return _with_special_rows(values), _with_special_rows(known)
+
+
+def _with_special_rows(values: np.ndarray) -> np.ndarray:
+    special = np.zeros((NUM_SPECIAL_INDICES, *values.shape[1:]), values.dtype)
+    return np.concatenate([special, values])
