@@ -147,11 +147,12 @@ def _build_parser(
 
 
 def _program_name() -> str | None:
+    """Returns `python -m tfrec.train`; None leaves it to the parser."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     name = getattr(spec, "name", "")
-    if name.endswith(".__main__"):
-        return None
-    return f"python -m {name}" if name.startswith("tfrec.") else None
+    if name.startswith("tfrec.") and name != "tfrec.__main__":
+        return f"python -m {name}"
+    return sys.argv[0] if sys.argv[0].startswith("tfrec ") else None
 
 
 def _parse(
