@@ -1,0 +1,206 @@
+"""Asks a tfrec model from the command line.
+
+python -m tfrec_client recommend --target 127.0.0.1:8500 --model tfrec \
+        --history sku-1:view sku-7:cart --k 5
+python -m tfrec_client rank --history sku-1:view --candidates sku-2 sku-3
+python -m tfrec_client similar-items sku-1 --k 5
+python -m tfrec_client status | metadata
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from tfrec_client.client import RecommenderClient
+from tfrec_client.command_line import (
+    format_table,
+    parse_context,
+    parse_filters,
+    parse_history,
+)
+from tfrec_client.errors import RecommenderError
+from tfrec_client.requests import Situation
+
+Rows = list[dict[str, Any]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns 0, or 1 after printing an error."""
+    options = build_parser().parse_args(arguments)
+    try:
+        rows = _run(options)
+    except RecommenderError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(rows, indent=2) if options.json else format_table(rows))
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Returns the parser of every command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tfrec_client",
+        description="Asks a tfrec model on TensorFlow Serving, or on the embedded "
+        "server, over gRPC.",
+        epilog="`python -m tfrec_client COMMAND --help` explains a command.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    recommend = _add(commands, "recommend", _recommend, "best items for a shopper")
+    _add_shopper(recommend, with_k=True)
+    retrieve = _add(commands, "retrieve", _retrieve, "the same, by retrieval alone")
+    _add_shopper(retrieve, with_k=True)
+    rank = _add(commands, "rank", _rank, "scores of given items for a shopper")
+    _add_shopper(rank, with_k=False)
+    rank.add_argument(
+        "--candidates", nargs="+", required=True, metavar="ITEM", help="items to score"
+    )
+    similar = _add(commands, "similar-items", _similar_items, "items nearest to one")
+    similar.add_argument("item_id", metavar="ITEM", help="item to start from")
+    _add_k(similar)
+    _add(commands, "status", _status, "state of the model's versions on the server")
+    _add(commands, "metadata", _metadata, "inputs and outputs of every signature")
+    return parser
+
+
+def _add(
+    commands: Any,
+    name: str,
+    run: Callable[[RecommenderClient, argparse.Namespace], Rows],
+    summary: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=f"Prints {summary}.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    server = parser.add_argument_group("server")
+    server.add_argument("--target", default="127.0.0.1:8500", help="host:port")
+    server.add_argument("--model", default="tfrec", help="name of the model")
+    choice = server.add_mutually_exclusive_group()
+    choice.add_argument("--version", type=int, help="number; default: the newest")
+    choice.add_argument("--label", help="label of a version")
+    server.add_argument(
+        "--timeout_seconds", type=float, default=5.0, help="deadline of a call"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, not a table")
+    return parser
+
+
+def _add_k(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--k", type=int, default=10, help="how many items")
+
+
+def _add_shopper(parser: argparse.ArgumentParser, *, with_k: bool) -> None:
+    group = parser.add_argument_group("shopper")
+    group.add_argument(
+        "--history",
+        nargs="*",
+        default=[],
+        metavar="ITEM:TYPE[:TIME[:DWELL]]",
+        help="past events, oldest first, such as sku-1:view or "
+        "sku-1:view:1700000000:12.5; TIME in unix seconds, else a minute apart "
+        "up to now; DWELL in seconds",
+    )
+    group.add_argument("--query", default="", help="text of the search box")
+    group.add_argument("--request_timestamp", type=int, help="unix seconds; None: now")
+    group.add_argument(
+        "--exclude", nargs="+", default=[], metavar="ITEM", help="items to leave out"
+    )
+    group.add_argument(
+        "--exclude_seen", action="store_true", help="leave out the history's items"
+    )
+    group.add_argument(
+        "--context",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="declared context, such as country=DE; numbers as =number:2.5",
+    )
+    group.add_argument(
+        "--filter",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="allowed values of item attributes; a name may repeat",
+    )
+    if with_k:
+        _add_k(group)
+
+
+def _situation(options: argparse.Namespace) -> Situation:
+    return {
+        "query_text": options.query,
+        "request_timestamp": options.request_timestamp,
+        "exclude_item_ids": options.exclude,
+        "exclude_seen": options.exclude_seen,
+        "context": parse_context(options.context),
+        "filters": parse_filters(options.filter),
+    }
+
+
+def _run(options: argparse.Namespace) -> Rows:
+    client = RecommenderClient(
+        options.target,
+        model_name=options.model,
+        version=options.version,
+        label=options.label,
+        timeout_seconds=options.timeout_seconds,
+        signatures=(),
+    )
+    try:
+        return options.run(client, options)
+    finally:
+        client.close()
+
+
+def _recommend(client: RecommenderClient, options: argparse.Namespace) -> Rows:
+    found = client.recommend(
+        parse_history(options.history), k=options.k, **_situation(options)
+    )
+    return [_flat(item) for item in found]
+
+
+def _retrieve(client: RecommenderClient, options: argparse.Namespace) -> Rows:
+    found = client.retrieve(
+        parse_history(options.history), k=options.k, **_situation(options)
+    )
+    return [_flat(item) for item in found]
+
+
+def _rank(client: RecommenderClient, options: argparse.Namespace) -> Rows:
+    found = client.rank(
+        parse_history(options.history), options.candidates, **_situation(options)
+    )
+    return [_flat(item) for item in found]
+
+
+def _similar_items(client: RecommenderClient, options: argparse.Namespace) -> Rows:
+    found = client.similar_items(options.item_id, options.k)
+    return [_flat(item) for item in found]
+
+
+def _status(client: RecommenderClient, _: argparse.Namespace) -> Rows:
+    return [asdict(status) for status in client.status()]
+
+
+def _metadata(client: RecommenderClient, _: argparse.Namespace) -> Rows:
+    return [
+        {"signature": name, "direction": direction, "name": key, "tensor": str(spec)}
+        for name, signature in sorted(client.metadata().items())
+        for direction, specs in (("in", signature.inputs), ("out", signature.outputs))
+        for key, spec in sorted(specs.items())
+    ]
+
+
+def _flat(item: Any) -> dict[str, Any]:
+    row = asdict(item)
+    return {**row, **row.pop("probabilities", {})}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""The client for asyncio."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Unpack
+
+from tfrec_client import codec
+from tfrec_client.async_predictor import AsyncPredictor
+from tfrec_client.contract import RANK, RECOMMEND, RETRIEVE, SIMILAR_ITEMS, TensorSpec
+from tfrec_client.errors import InvalidRequestError
+from tfrec_client.requests import (
+    DEFAULT_K,
+    Event,
+    RankRequest,
+    RecommendationRequest,
+    Situation,
+)
+from tfrec_client.results import RankedItem, Recommendation, ScoredItem
+
+
+class AsyncRecommenderClient(AsyncPredictor):
+    """Asks one model on one server, as `RecommenderClient` does, with `await`.
+
+    To be built, used and closed inside one event loop. As an asynchronous
+    context manager the client checks the model's schema on entry and closes
+    the channel on exit.
+
+    Args:
+        target: `host:port`, or any gRPC target; of `dns:///models:8500` all
+            addresses are used in turn.
+        model_name: Name of the model on the server.
+        version: Number of a version; None means the newest that is loaded.
+        label: Label of a version, instead of its number.
+        timeout_seconds: Deadline of every call, retries included; each method
+            takes another one for its call.
+        max_retries: Further attempts when the server is UNAVAILABLE, 0 to 4.
+        credentials: For TLS, from `grpc.ssl_channel_credentials()`; None sends
+            plain text.
+        signatures: What will be used; `check_schema` demands these.
+
+    Raises:
+        InvalidRequestError: If an argument is out of its range.
+
+    Example:
+        client = AsyncRecommenderClient("127.0.0.1:8500", model_name="tfrec")
+        async with client:
+            history = [Event("sku-1", "view", 1_700_000_000)]
+            items = await client.recommend(history, k=5)
+    """
+
+    async def recommend(
+        self,
+        history: Sequence[Event],
+        *,
+        k: int = DEFAULT_K,
+        timeout_seconds: float | None = None,
+        **situation: Unpack[Situation],
+    ) -> list[Recommendation]:
+        """Returns the best items for a shopper, best first.
+
+        Args:
+            history: Past events, oldest first; empty for a new shopper.
+            k: How many items; fewer come back if the catalogue has no more.
+            timeout_seconds: Deadline of this call.
+            **situation: Attributes of `ShopperRequest`: `query_text`,
+                `request_timestamp`, `exclude_item_ids`, `exclude_seen`,
+                `context`, `filters`.
+
+        Raises:
+            RecommenderError: One of its kinds, see `tfrec_client.errors`.
+        """
+        request = RecommendationRequest(history, k=k, **situation)
+        return (await self.recommend_batch([request], timeout_seconds=timeout_seconds))[
+            0
+        ]
+
+    async def recommend_batch(
+        self,
+        requests: Sequence[RecommendationRequest],
+        *,
+        timeout_seconds: float | None = None,
+    ) -> list[list[Recommendation]]:
+        """Answers many shoppers in one call; see `recommend`."""
+        outputs = await self._ask(
+            RECOMMEND, lambda i: codec.encode_requests(requests, i), timeout_seconds
+        )
+        return codec.decode_recommendations(outputs, [r.k for r in requests])
+
+    async def retrieve(
+        self,
+        history: Sequence[Event],
+        *,
+        k: int = DEFAULT_K,
+        timeout_seconds: float | None = None,
+        **situation: Unpack[Situation],
+    ) -> list[ScoredItem]:
+        """Returns the best items by the retrieval model alone; see `recommend`."""
+        request = RecommendationRequest(history, k=k, **situation)
+        return (await self.retrieve_batch([request], timeout_seconds=timeout_seconds))[
+            0
+        ]
+
+    async def retrieve_batch(
+        self,
+        requests: Sequence[RecommendationRequest],
+        *,
+        timeout_seconds: float | None = None,
+    ) -> list[list[ScoredItem]]:
+        """Answers many shoppers in one call; see `retrieve`."""
+        outputs = await self._ask(
+            RETRIEVE, lambda i: codec.encode_requests(requests, i), timeout_seconds
+        )
+        return codec.decode_scored_items(outputs, [r.k for r in requests])
+
+    async def rank(
+        self,
+        history: Sequence[Event],
+        candidate_item_ids: Sequence[str],
+        *,
+        timeout_seconds: float | None = None,
+        **situation: Unpack[Situation],
+    ) -> list[RankedItem]:
+        """Scores given items for a shopper, in the order given; see `recommend`."""
+        request = RankRequest(
+            history, candidate_item_ids=candidate_item_ids, **situation
+        )
+        return (await self.rank_batch([request], timeout_seconds=timeout_seconds))[0]
+
+    async def rank_batch(
+        self,
+        requests: Sequence[RankRequest],
+        *,
+        timeout_seconds: float | None = None,
+    ) -> list[list[RankedItem]]:
+        """Answers many shoppers in one call; see `rank`."""
+        outputs = await self._ask(
+            RANK, lambda i: codec.encode_requests(requests, i), timeout_seconds
+        )
+        return codec.decode_ranked(outputs, requests)
+
+    async def similar_items(
+        self, item_id: str, k: int = DEFAULT_K, *, timeout_seconds: float | None = None
+    ) -> list[ScoredItem]:
+        """Returns the items nearest to one item, nearest first, itself left out."""
+        found = await self.similar_items_batch(
+            [item_id], k, timeout_seconds=timeout_seconds
+        )
+        return found[0]
+
+    async def similar_items_batch(
+        self,
+        item_ids: Sequence[str],
+        k: int = DEFAULT_K,
+        *,
+        timeout_seconds: float | None = None,
+    ) -> list[list[ScoredItem]]:
+        """Answers for many items in one call; see `similar_items`."""
+        inputs = codec.encode_similar_items(item_ids, k)
+        outputs = await self._ask(SIMILAR_ITEMS, lambda _: inputs, timeout_seconds)
+        return codec.decode_scored_items(outputs, [k] * len(item_ids))
+
+    async def _ask(
+        self,
+        signature_name: str,
+        encode: Callable[[Mapping[str, TensorSpec]], codec.Arrays],
+        timeout_seconds: float | None,
+    ) -> codec.Arrays:
+        if self._signatures is None:
+            await self.check_schema(timeout_seconds=timeout_seconds)
+        inputs = self._inputs(signature_name)
+        try:
+            return await self.predict(
+                signature_name, encode(inputs), timeout_seconds=timeout_seconds
+            )
+        except InvalidRequestError as error:
+            # A swapped-in version may declare other context or filters.
+            if error.__cause__ is None:
+                raise
+            await self.check_schema(timeout_seconds=timeout_seconds)
+            if self._inputs(signature_name) == inputs:
+                raise
+        return await self.predict(
+            signature_name,
+            encode(self._inputs(signature_name)),
+            timeout_seconds=timeout_seconds,
+        )
+
+    def _inputs(self, signature_name: str) -> Mapping[str, TensorSpec]:
+        signatures = self._signatures or {}
+        return self._connection.find_signature(signatures, signature_name).inputs

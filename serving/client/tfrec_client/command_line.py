@@ -1,0 +1,107 @@
+"""Reads what is typed on the command line, and prints tables as plain text."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+from tfrec_client.errors import InvalidRequestError
+from tfrec_client.requests import Event
+
+_SECONDS_BETWEEN_EVENTS = 60
+_NUMBER_PREFIX = "number:"
+
+
+def parse_history(texts: Sequence[str]) -> list[Event]:
+    """Returns the events of `ITEM:TYPE[:TIME[:DWELL]]` texts.
+
+    An item id may contain colons: the rest is read from the right. Events
+    without a time lie a minute apart and end a minute before now.
+
+    Raises:
+        InvalidRequestError: If a text has no item or no type.
+    """
+    now = int(time.time())
+    events = []
+    for position, text in enumerate(texts):
+        parts = text.split(":")
+        values: list[str] = []
+        while len(parts) > 2 and len(values) < 2 and _is_number(parts[-1]):
+            values.insert(0, parts.pop())
+        item_id, event_type = ":".join(parts[:-1]), parts[-1]
+        if not item_id or not event_type or _is_number(event_type):
+            raise InvalidRequestError(
+                "`--history` takes ITEM:TYPE[:TIME[:DWELL]], such as sku-1:view. "
+                f"Received: {text!r}."
+            )
+        age = (len(texts) - position) * _SECONDS_BETWEEN_EVENTS
+        timestamp = _parse_time(values[0], text) if values else now - age
+        dwell_seconds = float(values[1]) if len(values) == 2 else 0.0
+        events.append(Event(item_id, event_type, timestamp, dwell_seconds))
+    return events
+
+
+def parse_context(texts: Sequence[str]) -> dict[str, str | float | None]:
+    """Returns the context of `NAME=VALUE` texts; `NAME=number:2.5` is a number."""
+    context: dict[str, str | float | None] = {}
+    for name, value in map(_parse_pair, texts):
+        number = value.removeprefix(_NUMBER_PREFIX)
+        if number != value and not _is_number(number):
+            raise InvalidRequestError(
+                f"`--context {name}=number:...` needs a number. Received: {number!r}."
+            )
+        context[name] = float(number) if number != value else value
+    return context
+
+
+def parse_filters(texts: Sequence[str]) -> dict[str, list[str]]:
+    """Returns the allowed values by name of `NAME=VALUE` texts."""
+    filters: dict[str, list[str]] = {}
+    for name, value in map(_parse_pair, texts):
+        filters.setdefault(name, []).append(value)
+    return filters
+
+
+def format_table(rows: Sequence[Mapping[str, object]]) -> str:
+    """Returns rows with like keys as aligned text, numbers to the right."""
+    if not rows:
+        return "(nothing)"
+    names = list(rows[0])
+    cells = [names, *([_format_cell(row[n]) for n in names] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
+    to_right = [isinstance(rows[0][n], int | float) for n in names]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, to_right, strict=True)
+        ).rstrip()
+        for row in cells
+    ]
+    return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
+
+
+def _format_cell(value: object) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _parse_time(text: str, event: str) -> int:
+    if not text.isdecimal():
+        raise InvalidRequestError(
+            f"TIME must be whole unix seconds. Received: {text!r} in {event!r}."
+        )
+    return int(text)
+
+
+def _parse_pair(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not (name and separator and value):
+        raise InvalidRequestError(
+            f"Expected NAME=VALUE, such as country=DE. Received: {text!r}."
+        )
+    return name, value

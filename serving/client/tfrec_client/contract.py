@@ -1,0 +1,119 @@
+"""The signatures of a tfrec model: names, dtypes and ranks of inputs and outputs.
+
+The names repeat those of `tfrec.schema`, because this package is installed
+without it; a test of the project holds both against each other.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+RECOMMEND = "recommend"
+RETRIEVE = "retrieve"
+RANK = "rank"
+SIMILAR_ITEMS = "similar_items"
+
+CONTEXT_PREFIX = "context_"
+FILTER_PREFIX = "filter_"
+PROBABILITY_SUFFIX = "_probability"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """What one input or output of a signature holds.
+
+    Attributes:
+        dtype: `string`, `int64`, `int32`, `float32`, `float64` or `bool`.
+        rank: Number of dimensions, the batch included; None if unknown.
+    """
+
+    dtype: str
+    rank: int | None
+
+    def accepts(self, other: "TensorSpec") -> bool:
+        """True if `other` has the same dtype, and the same rank where known."""
+        known = self.rank is not None and other.rank is not None
+        return self.dtype == other.dtype and (not known or self.rank == other.rank)
+
+    def __str__(self) -> str:
+        """Reads like `string, rank 2`."""
+        return f"{self.dtype}, rank {'unknown' if self.rank is None else self.rank}"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Inputs and outputs of one entry point of a model."""
+
+    inputs: Mapping[str, TensorSpec] = field(default_factory=dict)
+    outputs: Mapping[str, TensorSpec] = field(default_factory=dict)
+
+
+_STRINGS = TensorSpec("string", 2)
+_SCORES = TensorSpec("float32", 2)
+_SHOPPER = {
+    "history_item_ids": _STRINGS,
+    "history_event_types": _STRINGS,
+    "history_timestamps": TensorSpec("int64", 2),
+    "history_dwell_seconds": TensorSpec("float32", 2),
+    "query_text": TensorSpec("string", 1),
+    "request_timestamp": TensorSpec("int64", 1),
+    "exclude_item_ids": _STRINGS,
+    "exclude_seen": TensorSpec("bool", 1),
+}
+_K = {"k": TensorSpec("int32", 1)}
+_SCORED_ITEMS = {"item_ids": _STRINGS, "scores": _SCORES}
+
+CONTRACT: dict[str, Signature] = {
+    RECOMMEND: Signature(
+        {**_SHOPPER, **_K}, {**_SCORED_ITEMS, "retrieval_scores": _SCORES}
+    ),
+    RETRIEVE: Signature({**_SHOPPER, **_K}, _SCORED_ITEMS),
+    RANK: Signature({**_SHOPPER, "candidate_item_ids": _STRINGS}, {"scores": _SCORES}),
+    SIMILAR_ITEMS: Signature(
+        {"item_ids": TensorSpec("string", 1), **_K}, _SCORED_ITEMS
+    ),
+}
+
+
+def is_declared(signature_name: str, input_name: str, spec: TensorSpec) -> bool:
+    """True for an input that a shop may add and that this client can fill.
+
+    Context is one string or number a request, a filter a list of strings.
+    """
+    if signature_name == SIMILAR_ITEMS:
+        return False
+    if input_name.startswith(FILTER_PREFIX):
+        return _STRINGS.accepts(spec)
+    kinds = (TensorSpec("string", 1), TensorSpec("float32", 1))
+    return input_name.startswith(CONTEXT_PREFIX) and any(k.accepts(spec) for k in kinds)
+
+
+def list_differences(
+    found: Mapping[str, Signature], signature_names: tuple[str, ...]
+) -> list[str]:
+    """Returns one line per difference between a model and this client."""
+    lines = []
+    for name in signature_names:
+        if name not in found:
+            lines.append(f"signature `{name}` is missing; found {sorted(found)}")
+            continue
+        expected, received = CONTRACT[name], found[name]
+        lines += _compare(f"input of `{name}`", expected.inputs, received.inputs)
+        lines += _compare(f"output of `{name}`", expected.outputs, received.outputs)
+        lines += [
+            f"input of `{name}` `{key}` ({spec}) is not known to this client"
+            for key, spec in received.inputs.items()
+            if key not in expected.inputs and not is_declared(name, key, spec)
+        ]
+    return lines
+
+
+def _compare(
+    what: str, expected: Mapping[str, TensorSpec], received: Mapping[str, TensorSpec]
+) -> list[str]:
+    lines = []
+    for key, spec in expected.items():
+        if key not in received:
+            lines.append(f"{what} `{key}` ({spec}) is missing")
+        elif not spec.accepts(received[key]):
+            lines.append(f"{what} `{key}`: expected {spec}, received {received[key]}")
+    return lines

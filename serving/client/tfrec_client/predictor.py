@@ -1,0 +1,154 @@
+"""Blocking access to any model on TensorFlow Serving."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+import grpc
+import numpy as np
+
+from tfrec_client.contract import CONTRACT, Signature
+from tfrec_client.errors import translate_rpc_error
+from tfrec_client.results import VersionStatus
+from tfrec_client.transport import (
+    GET_MODEL_METADATA,
+    GET_MODEL_STATUS,
+    PREDICT,
+    Connection,
+    check_timeout,
+    read_outputs,
+    read_signatures,
+    read_statuses,
+)
+
+
+class Predictor:
+    """Asks one model with plain arrays; the base of `RecommenderClient`.
+
+    Args:
+        target: `host:port`, or any gRPC target; of `dns:///models:8500` all
+            addresses are used in turn.
+        model_name: Name of the model on the server.
+        version: Number of a version; None means the newest that is loaded.
+        label: Label of a version, instead of its number.
+        timeout_seconds: Deadline of every call, retries included; each method
+            takes another one for its call.
+        max_retries: Further attempts when the server is UNAVAILABLE, 0 to 4.
+        credentials: For TLS, from `grpc.ssl_channel_credentials()`; None sends
+            plain text.
+        signatures: What will be used; `check_schema` demands these.
+
+    Raises:
+        InvalidRequestError: If an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        model_name: str,
+        version: int | None = None,
+        label: str | None = None,
+        timeout_seconds: float = 1.0,
+        max_retries: int = 2,
+        credentials: grpc.ChannelCredentials | None = None,
+        signatures: Sequence[str] = tuple(CONTRACT),
+    ) -> None:
+        self._connection = Connection(
+            target,
+            model_name,
+            version,
+            label,
+            timeout_seconds,
+            max_retries,
+            tuple(signatures),
+        )
+        options = self._connection.channel_options
+        self._channel = (
+            grpc.insecure_channel(target, options)
+            if credentials is None
+            else grpc.secure_channel(target, credentials, options)
+        )
+        self._predict = PREDICT.bind(self._channel)
+        self._get_model_metadata = GET_MODEL_METADATA.bind(self._channel)
+        self._get_model_status = GET_MODEL_STATUS.bind(self._channel)
+        self._signatures: Mapping[str, Signature] | None = None
+
+    def __enter__(self) -> Self:
+        """Checks the schema; see `check_schema`."""
+        try:
+            self.check_schema()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes the channel."""
+        self.close()
+
+    def close(self) -> None:
+        """Closes the channel; the client cannot be used afterwards."""
+        self._channel.close()
+
+    def check_schema(self, *, timeout_seconds: float | None = None) -> None:
+        """Asks the server for the model's signatures and compares them.
+
+        Context and filters that the shop declared are learnt on the way. The
+        first question does this too, if nobody did it before.
+
+        Raises:
+            SchemaMismatchError: With every difference found.
+            ModelNotReadyError: If the server or the model is not there.
+        """
+        signatures = self.metadata(timeout_seconds=timeout_seconds)
+        self._connection.require_contract(signatures)
+        self._signatures = signatures
+
+    def metadata(self, *, timeout_seconds: float | None = None) -> dict[str, Signature]:
+        """Returns every signature of the model by name."""
+        request = self._connection.metadata_request()
+        response = self._call(self._get_model_metadata, request, timeout_seconds)
+        return read_signatures(response)
+
+    def status(self, *, timeout_seconds: float | None = None) -> list[VersionStatus]:
+        """Returns the state of the model's versions, newest first."""
+        request = self._connection.status_request()
+        response = self._call(self._get_model_status, request, timeout_seconds)
+        return read_statuses(response)
+
+    def predict(
+        self,
+        signature_name: str,
+        inputs: Mapping[str, np.ndarray],
+        *,
+        output_names: Sequence[str] = (),
+        timeout_seconds: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Asks any signature with plain arrays.
+
+        Args:
+            signature_name: Name of the signature.
+            inputs: One array per input, each with the batch dimension.
+            output_names: Outputs to return; empty means all.
+            timeout_seconds: Deadline of this call.
+
+        Returns:
+            One array per output; strings as `object` arrays of str.
+        """
+        request = self._connection.predict_request(signature_name, inputs, output_names)
+        return read_outputs(self._call(self._predict, request, timeout_seconds))
+
+    def _call(
+        self, method: Callable[..., Any], request: Any, timeout_seconds: float | None
+    ) -> Any:
+        connection = self._connection
+        timeout = connection.timeout_seconds
+        if timeout_seconds is not None:
+            check_timeout(timeout_seconds)
+            timeout = timeout_seconds
+        try:
+            return method(request, timeout=timeout)
+        except grpc.RpcError as error:
+            raise translate_rpc_error(
+                error, target=connection.target, timeout_seconds=timeout
+            ) from error

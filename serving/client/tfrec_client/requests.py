@@ -1,0 +1,203 @@
+"""Typed requests, checked when they are built."""
+
+import numbers
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypedDict, TypeGuard
+
+from tfrec_client.errors import InvalidRequestError
+
+DEFAULT_K = 10
+MAX_K = 2**31 - 1  # `k` is an int32.
+# Unix seconds reach this in the year 5138; milliseconds passed it in 1973.
+MAX_TIMESTAMP = 100_000_000_000
+
+
+def is_whole_number(value: object) -> TypeGuard[int]:
+    """True for Python's and NumPy's integers, but not for booleans."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """True for Python's and NumPy's real numbers, but not for booleans."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def check_timestamp(name: str, value: object) -> None:
+    """Raises InvalidRequestError unless `value` is a time in whole unix seconds."""
+    if not is_whole_number(value):
+        raise InvalidRequestError(
+            f"`{name}` must be whole unix seconds (int). "
+            f"Received: {name}={value!r} ({type(value).__name__}). Use int(...)."
+        )
+    if not 0 <= value < MAX_TIMESTAMP:
+        hint = " It looks like milliseconds: divide by 1000." if value > 0 else ""
+        raise InvalidRequestError(
+            f"`{name}` must be unix seconds, 0 or later. "
+            f"Received: {name}={value}.{hint}"
+        )
+
+
+def check_id(name: str, value: object) -> None:
+    """Raises InvalidRequestError unless `value` is a string that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise InvalidRequestError(
+            f"`{name}` must be a string that is not empty. "
+            f"Received: {name}={value!r} ({type(value).__name__})."
+        )
+
+
+def check_ids(name: str, values: object) -> None:
+    """Raises InvalidRequestError unless `values` is a sequence of ids."""
+    if isinstance(values, str | bytes) or not isinstance(values, Sequence):
+        raise InvalidRequestError(
+            f"`{name}` must be a list or tuple of strings. Received: "
+            f"{name}={values!r} ({type(values).__name__}). Put one value in a list."
+        )
+    for position, value in enumerate(values):
+        check_id(f"{name}[{position}]", value)
+
+
+def check_k(value: object) -> None:
+    """Raises InvalidRequestError unless `value` is a positive int32."""
+    if not is_whole_number(value) or not 1 <= value <= MAX_K:
+        raise InvalidRequestError(
+            f"`k` must be a whole number, 1 to {MAX_K}. "
+            f"Received: k={value!r} ({type(value).__name__})."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One past event of a shopper.
+
+    Attributes:
+        item_id: Key of the item in the catalogue; unknown ones are allowed.
+        event_type: For example `view`, `cart`, `purchase`.
+        timestamp: Whole unix seconds; 0 where the shop knows only an order.
+        dwell_seconds: How long the shopper stayed; 0 if unknown.
+    """
+
+    item_id: str
+    event_type: str
+    timestamp: int
+    dwell_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_id("item_id", self.item_id)
+        check_id("event_type", self.event_type)
+        check_timestamp("timestamp", self.timestamp)
+        dwell = self.dwell_seconds
+        if not is_number(dwell) or not 0 <= dwell < float("inf"):
+            raise InvalidRequestError(
+                "`dwell_seconds` must be a number of seconds, 0 or more. "
+                f"Received: dwell_seconds={dwell!r}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShopperRequest:
+    """Who asks, and in which situation.
+
+    Attributes:
+        history: Past events, oldest first; empty for a new shopper.
+        query_text: What was typed into the search box; "" for nothing.
+        request_timestamp: Unix seconds; None means now.
+        exclude_item_ids: Items that must not come back.
+        exclude_seen: True leaves out every item of `history`.
+        context: Declared context by name, for example `{"country": "DE"}`.
+        filters: Allowed values by item attribute, for example
+            `{"brand": ["Acme", "Bolt"]}`; attributes left out are free.
+    """
+
+    history: Sequence[Event] = field(default=(), kw_only=False)
+    query_text: str = ""
+    request_timestamp: int | None = None
+    exclude_item_ids: Sequence[str] = ()
+    exclude_seen: bool = False
+    context: Mapping[str, str | float | None] | None = None
+    filters: Mapping[str, Sequence[str]] | None = None
+
+    def __post_init__(self) -> None:
+        _check_history(self.history)
+        check_ids("exclude_item_ids", self.exclude_item_ids)
+        if not isinstance(self.query_text, str):
+            raise InvalidRequestError(
+                f"`query_text` must be a string. Received: {self.query_text!r}."
+            )
+        if not isinstance(self.exclude_seen, bool):
+            raise InvalidRequestError(
+                "`exclude_seen` must be True or False. "
+                f"Received: {self.exclude_seen!r}."
+            )
+        if self.request_timestamp is not None:
+            check_timestamp("request_timestamp", self.request_timestamp)
+
+
+class Situation(TypedDict, total=False):
+    """The keyword arguments that every question about a shopper takes.
+
+    They are the attributes of `ShopperRequest`, apart from the history.
+    """
+
+    query_text: str
+    request_timestamp: int | None
+    exclude_item_ids: Sequence[str]
+    exclude_seen: bool
+    context: Mapping[str, str | float | None] | None
+    filters: Mapping[str, Sequence[str]] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecommendationRequest(ShopperRequest):
+    """Asks for the best items of the catalogue.
+
+    Attributes:
+        k: How many items, at least 1; more than the catalogue is allowed.
+    """
+
+    k: int = DEFAULT_K
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_k(self.k)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankRequest(ShopperRequest):
+    """Asks for the scores of given items.
+
+    Attributes:
+        candidate_item_ids: Items to score, at least one.
+    """
+
+    candidate_item_ids: Sequence[str]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ids("candidate_item_ids", self.candidate_item_ids)
+        if not self.candidate_item_ids:
+            raise InvalidRequestError(
+                "`candidate_item_ids` must name at least one item. Received: none."
+            )
+
+
+def _check_history(history: object) -> None:
+    if isinstance(history, str | bytes) or not isinstance(history, Sequence):
+        raise InvalidRequestError(
+            "`history` must be a list or tuple of Event, oldest first. "
+            f"Received: {type(history).__name__}."
+        )
+    before = 0
+    for position, event in enumerate(history):
+        if not isinstance(event, Event):
+            raise InvalidRequestError(
+                f"`history[{position}]` must be an Event. Received: {event!r}."
+            )
+        if event.timestamp < before:
+            raise InvalidRequestError(
+                "`history` must be sorted by time, oldest first. Received: "
+                f"history[{position}].timestamp={event.timestamp} after {before}. "
+                "Sort it with key=lambda event: event.timestamp."
+            )
+        before = event.timestamp
