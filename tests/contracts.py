@@ -1,0 +1,192 @@
+"""What every layer and every loss must hold, one call each."""
+
+import inspect
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def check_layer(
+    layer_class: type[tf.keras.layers.Layer],
+    arguments: Mapping[str, Any],
+    inputs: Sequence[np.ndarray | tf.Tensor],
+    *,
+    atol: float = 1e-5,
+    without_gradient: Sequence[str] = (),
+    save: bool = True,
+) -> None:
+    """Checks what is true of every layer with weights.
+
+    Its configuration survives a round trip, eager = `tf.function` with an unknown
+    batch size, float16 stays finite, a saved and loaded layer gives the same
+    output, and a gradient reaches every weight.
+
+    Args:
+        layer_class: The class.
+        arguments: All its arguments, none of them with its default.
+        inputs: Call arguments in order, batch dimension first.
+        atol: Greatest allowed difference of two ways to compute the same.
+        without_gradient: Parts of names of weights that need no gradient.
+        save: False for layers that no functional Keras model can hold.
+    """
+    _check_not_default(layer_class, arguments)
+    tensors = [tf.convert_to_tensor(value) for value in inputs]
+    tf.random.set_seed(0)
+    layer = layer_class(**arguments)
+    output = layer(*tensors)
+    _check_config(layer_class, layer, arguments)
+    _check_unknown_batch(layer, tensors, output, atol)
+    _check_float16(layer_class, arguments, tensors)
+    if save:
+        _check_save(layer_class, arguments, tensors, atol)
+    _check_gradients(layer, tensors, without_gradient)
+
+
+def check_loss(
+    loss: Loss,
+    *,
+    logits: np.ndarray,
+    labels: np.ndarray,
+    mask: np.ndarray,
+    expected: float | np.ndarray,
+    atol: float = 1e-5,
+) -> None:
+    """Checks what is true of every loss over candidates.
+
+    The value is `expected`, masked candidates change nothing, extreme logits and
+    their gradients stay finite, all masked gives 0, and the order of candidates
+    does not matter.
+
+    Args:
+        loss: Takes logits, labels and mask; wrap other forms in a lambda.
+        logits: float `[num_queries, num_candidates]`.
+        labels: The same shape.
+        mask: bool, the same shape, True for real candidates; some are False.
+        expected: The value, derived by hand in the test.
+        atol: Greatest allowed difference.
+    """
+    assert not mask.all(), "Mask a candidate, or this contract tests nothing."
+    logits = np.asarray(logits, np.float32)
+    labels = np.asarray(labels, np.float32)
+    value = _evaluate(loss, logits, labels, mask)
+    np.testing.assert_allclose(value, expected, atol=atol, err_msg="value")
+    for garbage in (50.0, -50.0):
+        changed = _evaluate(
+            loss, np.where(mask, logits, garbage), np.where(mask, labels, 0), mask
+        )
+        np.testing.assert_allclose(changed, value, atol=atol, err_msg="masked logits")
+    for scale in (1e4, -1e4):
+        extreme = tf.constant(logits * scale)
+        with tf.GradientTape() as tape:
+            tape.watch(extreme)
+            result = loss(extreme, tf.constant(labels), tf.constant(mask))
+        assert np.isfinite(result).all(), "extreme logits"
+        gradient = tf.convert_to_tensor(tape.gradient(result, extreme))
+        assert np.isfinite(gradient).all(), "extreme gradient"
+    nothing = _evaluate(loss, logits, labels, np.zeros_like(mask))
+    np.testing.assert_allclose(nothing, 0.0, atol=0, err_msg="all masked")
+    order = np.random.default_rng(0).permutation(logits.shape[-1])
+    shuffled = _evaluate(loss, logits[:, order], labels[:, order], mask[:, order])
+    np.testing.assert_allclose(shuffled, value, atol=atol, err_msg="permuted")
+
+
+def _evaluate(
+    loss: Loss, logits: np.ndarray, labels: np.ndarray, mask: np.ndarray
+) -> np.ndarray:
+    values = (logits.astype(np.float32), labels.astype(np.float32), mask)
+    return np.asarray(loss(*(tf.constant(value) for value in values)))
+
+
+def _check_not_default(layer_class: type, arguments: Mapping[str, Any]) -> None:
+    for name, parameter in inspect.signature(layer_class).parameters.items():
+        if parameter.kind == inspect.Parameter.VAR_KEYWORD:
+            continue
+        assert name in arguments, f"Give `{name}`, not its default."
+        if parameter.default is not inspect.Parameter.empty:
+            assert arguments[name] != parameter.default, f"`{name}` is the default."
+
+
+def _check_config(
+    layer_class: type[tf.keras.layers.Layer],
+    layer: tf.keras.layers.Layer,
+    arguments: Mapping[str, Any],
+) -> None:
+    config = layer.get_config()
+    for name, value in arguments.items():
+        assert config.get(name) == value, f"get_config loses `{name}`: {config}."
+    restored = layer_class.from_config(config)
+    assert restored.get_config() == config, "from_config(get_config()) differs."
+
+
+def _check_unknown_batch(
+    layer: tf.keras.layers.Layer,
+    tensors: Sequence[tf.Tensor],
+    output: tf.Tensor,
+    atol: float,
+) -> None:
+    specs = [tf.TensorSpec([None, *t.shape[1:]], t.dtype) for t in tensors]
+    traced = tf.function(lambda *a: layer(*a), input_signature=specs)
+    np.testing.assert_allclose(
+        traced(*tensors), output, atol=atol, err_msg="tf.function"
+    )
+    first = traced(*(t[:1] for t in tensors))
+    np.testing.assert_allclose(first, output[:1], atol=atol, err_msg="batch of one")
+
+
+def _check_float16(
+    layer_class: type[tf.keras.layers.Layer],
+    arguments: Mapping[str, Any],
+    tensors: Sequence[tf.Tensor],
+) -> None:
+    half = [tf.cast(t, tf.float16) if t.dtype.is_floating else t for t in tensors]
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy("mixed_float16")
+    try:  # The global policy reaches layers inside the layer, `dtype` would not.
+        output = layer_class(**arguments)(*half)
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
+    assert output.dtype == tf.float16, f"mixed_float16 gives {output.dtype}."
+    assert np.isfinite(output).all(), "float16 is not finite."
+
+
+def _check_save(
+    layer_class: type[tf.keras.layers.Layer],
+    arguments: Mapping[str, Any],
+    tensors: Sequence[tf.Tensor],
+    atol: float,
+) -> None:
+    places = [tf.keras.Input(t.shape[1:], dtype=t.dtype) for t in tensors]
+    model = tf.keras.Model(places, layer_class(**arguments)(*places))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "layer.keras"
+        model.save(path)
+        known = {layer_class.__name__: layer_class}
+        loaded = tf.keras.models.load_model(path, custom_objects=known)
+    np.testing.assert_allclose(
+        loaded(tensors), model(tensors), atol=atol, err_msg="loaded"
+    )
+
+
+def _check_gradients(
+    layer: tf.keras.layers.Layer,
+    tensors: Sequence[tf.Tensor],
+    without_gradient: Sequence[str],
+) -> None:
+    with tf.GradientTape() as tape:
+        output = layer(*tensors)
+        # Unequal weights: a sum alone is blind behind a softmax or a norm.
+        weights = np.random.default_rng(0).normal(size=output.shape)
+        total = tf.reduce_sum(output * tf.constant(weights, output.dtype))
+    gradients = tape.gradient(total, layer.trainable_weights)
+    for weight, gradient in zip(layer.trainable_weights, gradients, strict=True):
+        if any(part in weight.name for part in without_gradient):
+            continue
+        assert gradient is not None, f"No gradient reaches {weight.name}."
+        dense = tf.convert_to_tensor(gradient).numpy()
+        assert np.abs(dense).max() > 0, f"The gradient of {weight.name} is zero."

@@ -1,0 +1,143 @@
+"""The contracts must fail on layers and losses that break them."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.contracts import check_layer, check_loss
+from tfrec.models.target_attention import TargetAttention
+
+ROWS = np.random.default_rng(1).normal(size=(3, 4)).astype("float32")
+
+
+class _Scale(tf.keras.layers.Layer):
+    """A correct layer: multiplies by a learned number and a fixed one."""
+
+    def __init__(self, factor: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def build(self, input_shape: Any) -> None:
+        self.scale = self.add_weight(name="scale", shape=[int(input_shape[-1])])
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return x * tf.cast(self.scale, x.dtype) * self.factor
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factor": self.factor}
+
+
+class _ForgetsFactor(_Scale):
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config.pop("factor")
+        return config
+
+
+class _StopsGradient(_Scale):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.stop_gradient(super().call(x))
+
+
+class _MixesRows(_Scale):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return super().call(x) + tf.reduce_mean(x, axis=0)
+
+
+class _OverflowsHalf(_Scale):
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return super().call(x) + tf.cast(1e6 * tf.ones_like(x), x.dtype)
+
+
+def test_a_correct_layer_passes() -> None:
+    check_layer(_Scale, {"factor": 2.0}, [ROWS])
+
+
+def test_target_attention_holds_the_contract() -> None:
+    history = np.random.default_rng(2).normal(size=(3, 5, 4)).astype("float32")
+    mask = np.array([[True] * 5, [True, True, False, False, False], [True] * 5])
+    check_layer(TargetAttention, {"units": 2}, [ROWS, history, mask])
+
+
+@pytest.mark.parametrize(
+    ("layer_class", "message"),
+    [
+        (_ForgetsFactor, "get_config loses `factor`"),
+        (_StopsGradient, "No gradient reaches"),
+        (_MixesRows, "batch of one"),
+        (_OverflowsHalf, "float16 is not finite"),
+    ],
+)
+def test_a_broken_layer_fails(
+    layer_class: type[tf.keras.layers.Layer], message: str
+) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check_layer(layer_class, {"factor": 2.0}, [ROWS])
+
+
+def test_a_default_argument_fails() -> None:
+    with pytest.raises(AssertionError, match="`factor` is the default"):
+        check_layer(_Scale, {"factor": 1.0}, [ROWS])
+
+
+LOGITS = np.array([[0.0, np.log(3.0), 7.0]])
+LABELS = np.array([[0.0, 1.0, 0.0]])
+MASK = np.array([[True, True, False]])
+# Over the two real candidates the softmax is (1/4, 3/4): the loss is log(4/3).
+EXPECTED = np.log(4 / 3)
+
+
+def _softmax_loss(logits: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    logits = tf.where(mask, logits, logits.dtype.min)
+    log_probabilities = tf.nn.log_softmax(logits)
+    return -tf.reduce_sum(tf.where(mask, labels * log_probabilities, 0.0))
+
+
+def _ignores_mask(logits: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    del mask
+    return -tf.reduce_sum(labels * tf.nn.log_softmax(logits))
+
+
+def _overflows(logits: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    raised = tf.where(mask, tf.exp(tf.where(mask, logits, 0.0)), 0.0)
+    total = tf.reduce_sum(raised, axis=-1, keepdims=True)
+    ratio = tf.where(mask, raised / total, 1.0)
+    return -tf.reduce_sum(labels * tf.math.log(ratio))
+
+
+def test_a_correct_loss_passes() -> None:
+    check_loss(
+        _softmax_loss, logits=LOGITS, labels=LABELS, mask=MASK, expected=EXPECTED
+    )
+
+
+def test_a_loss_with_another_value_fails() -> None:
+    with pytest.raises(AssertionError, match="value"):
+        check_loss(
+            lambda *a: 2 * _softmax_loss(*a),
+            logits=LOGITS,
+            labels=LABELS,
+            mask=MASK,
+            expected=EXPECTED,
+        )
+
+
+def test_a_loss_that_reads_masked_candidates_fails() -> None:
+    value = _ignores_mask(*map(tf.constant, (LOGITS, LABELS, MASK))).numpy()
+    with pytest.raises(AssertionError, match="masked logits"):
+        check_loss(
+            _ignores_mask, logits=LOGITS, labels=LABELS, mask=MASK, expected=value
+        )
+
+
+def test_a_loss_that_overflows_fails() -> None:
+    with pytest.raises(AssertionError, match="extreme logits"):
+        check_loss(
+            _overflows,
+            logits=LOGITS,
+            labels=LABELS,
+            mask=MASK,
+            expected=EXPECTED,
+        )
