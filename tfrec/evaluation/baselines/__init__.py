@@ -1,0 +1,1 @@
+"""Simple scorers that every model has to beat."""
