@@ -20,7 +20,9 @@ class TableConfig(_Config):
     `sequences` is one line a user, `user item item ...`, oldest first.
     """
 
-    paths: tuple[str, ...] = Field(description="Files or globs, relative to the current folder.")
+    paths: tuple[str, ...] = Field(
+        description="Files or globs, relative to the current folder."
+    )
     format: Literal["auto", "parquet", "csv", "jsonl", "sequences"] = Field(
         "auto", description="`auto` goes by the file name, `.gz` allowed."
     )
@@ -41,33 +43,43 @@ class TableConfig(_Config):
 class EventColumns(_Config):
     """Which column of the event log plays which role; None where it is missing."""
 
-    user_id: str = "user_id"
-    item_id: str = "item_id"
-    event_type: str | None = None
-    timestamp: str | None = None
-    session_id: str | None = None
-    dwell_seconds: str | None = None
-    query: str | None = None
-    position: str | None = None
-    impression_id: str | None = None
-    quantity: str | None = None
-    price: str | None = None
-    propensity: str | None = None
+    user_id: str = Field("user_id", description="Who: any string or number.")
+    item_id: str = Field("item_id", description="What: any string or number.")
+    event_type: str | None = Field(None, description="How: see `event_types`.")
+    timestamp: str | None = Field(
+        None, description="When; without it the order of the file counts."
+    )
+    session_id: str | None = Field(
+        None, description="Without it `session_gap_minutes` parts sessions."
+    )
+    dwell_seconds: str | None = Field(None, description="Time spent on the item.")
+    query: str | None = Field(None, description="Search text that led to the event.")
+    position: str | None = Field(None, description="Place in the list, 1 is first.")
+    impression_id: str | None = Field(None, description="The list that was shown.")
+    quantity: str | None = Field(None, description="Units, of purchases.")
+    price: str | None = Field(None, description="Price at the time of the event.")
+    propensity: str | None = Field(
+        None, description="Logged probability that the place was looked at."
+    )
 
 
 class ItemColumns(_Config):
     """Which column of the catalogue plays which role; None where it is missing."""
 
-    item_id: str = "item_id"
-    title: str | None = None
+    item_id: str = Field("item_id", description="As in the event log.")
+    title: str | None = Field(None, description="Name of the item, shown and learned.")
 
 
 class AttributeConfig(_Config):
     """One attribute to learn from, of items or of the context."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]*$", description="Lower case letters, digits and _."
+    )
     column: str | None = Field(None, description="Its column; None: same as `name`.")
-    kind: AttributeKind = AttributeKind.CATEGORICAL
+    kind: AttributeKind = Field(
+        AttributeKind.CATEGORICAL, description="How it is encoded."
+    )
     separator: str = Field("/", description="Joins levels of a `path`, or `tags`.")
     max_levels: int = Field(4, ge=1, description="Levels, or tags, that are read.")
 
@@ -84,18 +96,22 @@ class AttributeConfig(_Config):
 class RowFilter(_Config):
     """A condition on raw rows; rows that meet it are dropped and counted."""
 
-    column: str
+    column: str = Field(description="Column of the raw table.")
     drop: Literal[
         "missing", "starts_with", "not_matches", "equals", "at_most", "below"
     ] = Field(description="`not_matches`: regular expression; `at_most`: a number.")
-    value: str | float | None = None
+    value: str | float | None = Field(
+        None, description="What the column is compared with; not for `missing`."
+    )
     reason: str = Field("", description="Named in the manifest, e.g. cancellation.")
 
 
 class CleaningConfig(_Config):
     """Which rows are dropped before anything is learned."""
 
-    drop_rows: tuple[RowFilter, ...] = ()
+    drop_rows: tuple[RowFilter, ...] = Field(
+        (), description="Conditions on raw rows, such as cancellations."
+    )
     duplicates: Literal["keep", "exact", "same_time"] = Field(
         "exact",
         description="`exact`: rows equal in every role are one; `same_time`: also "
@@ -116,9 +132,11 @@ class SplitConfig(_Config):
     the `validation_days` before them validation.
     """
 
-    protocol: Literal["leave_one_out", "by_time"] = "by_time"
-    validation_days: float = Field(7.0, gt=0)
-    test_days: float = Field(7.0, gt=0)
+    protocol: Literal["leave_one_out", "by_time"] = Field(
+        "by_time", description="`by_time` is the truth, the other is for papers."
+    )
+    validation_days: float = Field(7.0, gt=0, description="Days, of `by_time`.")
+    test_days: float = Field(7.0, gt=0, description="Days, of `by_time`.")
 
 
 class DataConfig(_Config):
@@ -153,7 +171,9 @@ class DataConfig(_Config):
         "auto", description="`auto`: ISO 8601 text, date columns or seconds."
     )
     time_zone: str = Field("UTC", description="Of timestamps that state none.")
-    session_gap_minutes: float = Field(30.0, gt=0)
+    session_gap_minutes: float = Field(
+        30.0, gt=0, description="A longer pause starts a new session."
+    )
     cleaning: CleaningConfig = CleaningConfig()
     split: SplitConfig = SplitConfig()
     num_shards: int = Field(4, ge=1, description="Files of the prepared sequences.")
@@ -190,12 +210,12 @@ class DataConfig(_Config):
 class RetrievalConfig(_Config):
     """The two-tower retrieval model."""
 
-    embedding_dim: int = Field(64, ge=2)
+    embedding_dim: int = Field(64, ge=2, description="Width of events and items.")
     max_history_length: int = Field(50, ge=1, description="Events that are read.")
-    num_layers: int = Field(2, ge=0)
-    num_heads: int = Field(2, ge=1)
-    feedforward_dim: int = Field(256, ge=1)
-    dropout: float = Field(0.3, ge=0, lt=1)
+    num_layers: int = Field(2, ge=0, description="Transformer blocks.")
+    num_heads: int = Field(2, ge=1, description="Must divide `embedding_dim`.")
+    feedforward_dim: int = Field(256, ge=1, description="Width inside a block.")
+    dropout: float = Field(0.3, ge=0, lt=1, description="Share of dropped units.")
     loss: Literal["softmax", "sampled_softmax"] = Field(
         "softmax",
         description="`softmax`: exact, over the catalogue, in chunks; "
@@ -213,6 +233,17 @@ class RetrievalConfig(_Config):
     )
     use_request_time: bool = Field(
         True, description="The query sees the time since the last event."
+    )
+    id_dropout: float = Field(
+        0.0, ge=0, lt=1, description="Items whose id is hidden, so attributes learn."
+    )
+    bias_start: float = Field(
+        0.0, ge=0, description="Item bias starts at this times the log frequency."
+    )
+    simultaneous_events: Literal["ordered", "unordered"] = Field(
+        "ordered",
+        description="`unordered`: events of one time, a basket, do not predict one "
+        "another; each is predicted from what was before them all.",
     )
     recency_half_life_days: float | None = Field(
         None, gt=0, description="Training weight of an event halves with this age."
@@ -232,13 +263,17 @@ class RankingConfig(_Config):
     """The ranking model and its candidates."""
 
     num_candidates: int = Field(100, ge=1, description="Retrieved, then ranked.")
-    hidden_dims: tuple[int, ...] = (128, 64)
+    hidden_dims: tuple[int, ...] = Field(
+        (128, 64), description="Widths of the dense layers."
+    )
     attribute_dim: int = Field(16, ge=1, description="Width of attribute embeddings.")
-    attention_dim: int = Field(32, ge=1)
-    dropout: float = Field(0.1, ge=0, lt=1)
+    attention_dim: int = Field(32, ge=1, description="Width of target attention.")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Share of dropped units.")
     listwise_weight: float = Field(1.0, ge=0, description="Softmax over candidates.")
     pointwise_weight: float = Field(1.0, ge=0, description="Cross-entropy per head.")
-    max_training_queries: int = Field(50_000, ge=1)
+    max_training_queries: int = Field(
+        50_000, ge=1, description="Queries that candidates are mined for."
+    )
     head_weights: dict[str, float] = Field(
         {}, description="Final order: weight of each head's probability; empty: 1."
     )
@@ -247,16 +282,18 @@ class RankingConfig(_Config):
 class OptimizerConfig(_Config):
     """Adam with linear warm-up."""
 
-    learning_rate: float = Field(1e-3, gt=0)
-    warmup_steps: int = Field(100, ge=0)
-    weight_decay: float = Field(0.0, ge=0)
-    gradient_clip_norm: float | None = Field(1.0, gt=0)
+    learning_rate: float = Field(1e-3, gt=0, description="After the warm-up.")
+    warmup_steps: int = Field(100, ge=0, description="Steps of linear warm-up.")
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled, as in AdamW.")
+    gradient_clip_norm: float | None = Field(
+        1.0, gt=0, description="Greatest global norm; None does not clip."
+    )
 
 
 class StageConfig(_Config):
     """How long and in which batches one model is trained."""
 
-    max_epochs: int = Field(30, ge=1)
+    max_epochs: int = Field(30, ge=1, description="Upper bound of epochs.")
     patience: int = Field(5, ge=1, description="Epochs without a better validation.")
     global_batch_size: int = Field(
         6_400, ge=1, description="Events a step (retrieval) or candidates (ranking)."
@@ -269,14 +306,19 @@ class TrainingConfig(_Config):
 
     retrieval: StageConfig = StageConfig()
     ranking: StageConfig = StageConfig(max_epochs=10, patience=2)
-    batching: Literal["packed", "bucketed"] = "bucketed"
+    batching: Literal["packed", "bucketed"] = Field(
+        "bucketed",
+        description="`packed`: several histories a row; `bucketed`: like lengths.",
+    )
     strategy: Literal[
         "auto", "default", "mirrored", "multi_worker", "parameter_server"
     ] = Field("auto", description="`auto`: what the machine has.")
     num_logical_devices: int | None = Field(
         None, ge=1, description="Parts the CPU into logical devices, for tests."
     )
-    mixed_precision: bool = False
+    mixed_precision: bool = Field(
+        False, description="float16 or bfloat16 where the device is fast at it."
+    )
     finetune_epochs: int = Field(
         0,
         ge=0,
@@ -294,12 +336,16 @@ class EvaluationConfig(_Config):
         "all distinct items of it.",
     )
     exclude_seen: bool = Field(False, description="Never recommend history items.")
-    k: tuple[int, ...] = Field((1, 5, 10, 20), min_length=1)
+    k: tuple[int, ...] = Field(
+        (1, 5, 10, 20), min_length=1, description="List lengths of the metrics."
+    )
     selection_metric: str = Field("NDCG@10", description="Picks the best epoch.")
     max_validation_queries: int = Field(
         10_000, ge=1, description="Drawn by seed; validation while training."
     )
-    num_bootstrap: int = Field(1000, ge=10)
+    num_bootstrap: int = Field(
+        1000, ge=10, description="Resamples of users for the intervals."
+    )
     baselines: tuple[str, ...] = Field(
         ("pop", "recent_pop", "repeat", "item_knn", "markov", "tfidf"),
         description="Reported beside the models; those without data are skipped.",
@@ -309,7 +355,9 @@ class EvaluationConfig(_Config):
 class ExportConfig(_Config):
     """What is exported, and under which name."""
 
-    model_name: str = Field("tfrec", pattern=r"^[A-Za-z0-9_.-]+$")
+    model_name: str = Field(
+        "tfrec", pattern=r"^[A-Za-z0-9_.-]+$", description="Name on the server."
+    )
     model_dir: Path | None = Field(None, description="None: `model` in the run.")
     filters: tuple[str, ...] = Field((), description="Item attributes to filter by.")
 
@@ -317,8 +365,10 @@ class ExportConfig(_Config):
 class ExperimentConfig(_Config):
     """A whole experiment: data, both models, training, evaluation, export."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
-    seed: int = 0
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9_.-]+$", description="Name of the experiment and its run."
+    )
+    seed: int = Field(0, description="Same seed on a CPU, same result.")
     run_dir: Path | None = Field(None, description="None: `runs/<name>`.")
     data: DataConfig
     retrieval: RetrievalConfig = RetrievalConfig()

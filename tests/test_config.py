@@ -1,0 +1,82 @@
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from tfrec.config import ExperimentConfig
+from tfrec.config_messages import config_fields
+
+
+def build(**data: Any) -> ExperimentConfig:
+    data = {
+        "events": {"paths": ["log.csv"]},
+        "event_columns": {"timestamp": "time"},
+        **data,
+    }
+    return ExperimentConfig.model_validate({"name": "shop", "data": data})
+
+
+def test_configuration_cannot_be_changed() -> None:
+    config = build()
+    with pytest.raises(ValidationError, match="frozen"):
+        config.seed = 3  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_unknown_key_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"data\.evnts"):
+        build(evnts={})
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"events": {"paths": []}}, "`paths` must name at least one"),
+        ({"events": {"paths": ["a"], "header": False}}, "`columns` must name"),
+        ({"event_types": ["view", "cart"]}, "`event_types` must have exactly one"),
+        ({"event_columns": {"timestamp": None}}, "needs `event_columns.timestamp`"),
+        ({"target_event_types": ["cart"]}, "`target_event_types` must name"),
+    ],
+)
+def test_fields_that_contradict_each_other_are_explained(
+    data: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        build(**data)
+
+
+def test_heads_must_divide_the_width() -> None:
+    data = build().model_dump()
+    data["retrieval"] = {"embedding_dim": 6, "num_heads": 4}
+    with pytest.raises(ValidationError, match="num_heads=4, embedding_dim=6"):
+        ExperimentConfig.model_validate(data)
+
+
+def test_schema_follows_the_configuration() -> None:
+    config = build(
+        event_columns={"timestamp": "time", "event_type": "kind"},
+        event_types=["view", "cart"],
+        target_event_types=["cart"],
+        item_attributes=[{"name": "brand", "column": "Brand"}],
+    )
+    schema = config.experiment_schema
+    assert schema.event_types == ("view", "cart")
+    assert schema.target_event_types == ("cart",)
+    assert [a.name for a in schema.item_attributes] == ["brand"]
+    assert schema.has_timestamps
+
+
+def test_paths_lie_in_the_run_unless_said_otherwise() -> None:
+    config = build()
+    assert str(config.run_path) == "runs/shop"
+    assert str(config.prepared_path) == "runs/shop/prepared"
+    assert str(config.model_path) == "runs/shop/model"
+    assert str(build(prepared_dir="elsewhere").prepared_path) == "elsewhere"
+
+
+def test_every_section_and_every_number_is_described() -> None:
+    for name, field in config_fields().items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            assert (kind.__doc__ or "").strip(), name
+        if kind in (int, float):
+            assert field.description, f"`{name}` has no description."

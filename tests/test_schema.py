@@ -1,0 +1,132 @@
+import json
+
+import pytest
+
+from tfrec.schema import (
+    AttributeKind,
+    AttributeSpec,
+    Role,
+    Schema,
+    SignatureName,
+)
+
+SCHEMA = Schema(
+    event_types=("view", "cart", "purchase"),
+    target_event_types=("cart", "purchase"),
+    item_attributes=(
+        AttributeSpec("brand", AttributeKind.CATEGORICAL),
+        AttributeSpec("category", AttributeKind.PATH, ">", 2),
+        AttributeSpec("price", AttributeKind.NUMERIC),
+    ),
+    context=(
+        AttributeSpec("device", AttributeKind.CATEGORICAL),
+        AttributeSpec("basket_value", AttributeKind.NUMERIC),
+    ),
+    filters=("brand",),
+    has_timestamps=False,
+)
+
+
+def test_json_round_trip_keeps_everything() -> None:
+    restored = Schema.from_json(json.loads(json.dumps(SCHEMA.to_json())))
+    assert restored == SCHEMA
+    assert restored.schema_hash == SCHEMA.schema_hash
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"event_types": ("view", "purchase", "cart")},
+        {"target_event_types": ("cart",)},
+        {"filters": ()},
+        {"has_timestamps": True},
+    ],
+)
+def test_any_change_changes_the_hash(change: dict[str, object]) -> None:
+    changed = Schema(**{**SCHEMA.__dict__, **change})
+    assert changed.schema_hash != SCHEMA.schema_hash
+
+
+def test_recommend_takes_history_request_context_and_filters() -> None:
+    names = [f.name for f in SCHEMA.signature_inputs(SignatureName.RECOMMEND)]
+    assert names == [
+        "history_item_ids",
+        "history_event_types",
+        "history_timestamps",
+        "history_dwell_seconds",
+        "query_text",
+        "request_timestamp",
+        "exclude_item_ids",
+        "exclude_seen",
+        "context_device",
+        "context_basket_value",
+        "filter_brand",
+        "k",
+    ]
+
+
+def test_rank_takes_candidates_instead_of_k() -> None:
+    recommend = {f.name for f in SCHEMA.signature_inputs(SignatureName.RECOMMEND)}
+    rank = {f.name for f in SCHEMA.signature_inputs(SignatureName.RANK)}
+    assert rank - recommend == {"candidate_item_ids"}
+    assert recommend - rank == {"k"}
+
+
+def test_similar_items_takes_an_item_and_k() -> None:
+    inputs = SCHEMA.signature_inputs(SignatureName.SIMILAR_ITEMS)
+    assert [(f.name, f.dtype) for f in inputs] == [
+        ("item_ids", "string"),
+        ("k", "int32"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("signature", "expected"),
+    [
+        (
+            SignatureName.RECOMMEND,
+            ["item_ids", "scores", "retrieval_scores"]
+            + ["cart_probability", "purchase_probability"],
+        ),
+        (SignatureName.RETRIEVE, ["item_ids", "scores"]),
+        (SignatureName.RANK, ["scores", "cart_probability", "purchase_probability"]),
+        (SignatureName.SIMILAR_ITEMS, ["item_ids", "scores"]),
+    ],
+)
+def test_outputs_of_signatures(signature: SignatureName, expected: list[str]) -> None:
+    assert [f.name for f in SCHEMA.signature_outputs(signature)] == expected
+
+
+def test_numeric_context_means_nothing_said_by_nan() -> None:
+    inputs = {f.name: f for f in SCHEMA.signature_inputs(SignatureName.RETRIEVE)}
+    assert inputs["context_basket_value"].dtype == "float32"
+    assert str(inputs["context_basket_value"].padding) == "nan"
+    assert inputs["context_device"].padding == ""
+    assert inputs["context_device"].role == Role.CONTEXT
+
+
+def test_event_types_are_indexed_behind_padding_and_unknown() -> None:
+    assert [SCHEMA.event_type_index(t) for t in ("view", "purchase", "fav")] == [
+        2,
+        4,
+        1,
+    ]
+
+
+def test_tokens_of_a_path_are_its_prefixes_up_to_the_deepest_level_read() -> None:
+    category = SCHEMA.item_attributes[1]
+    assert category.tokens("home > lamps>desk") == ["home", "home>lamps"]
+    assert category.tokens(None) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"target_event_types": ("fav",)}, r"target_event_types=\['fav'\]"),
+        ({"target_event_types": ()}, "must name at least one"),
+        ({"filters": ("colour",)}, r"filters=\['colour'\]"),
+    ],
+)
+def test_contradictions_are_explained(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Schema(**{**SCHEMA.__dict__, **change})
