@@ -1,0 +1,54 @@
+"""A written SavedModel, loaded and called as a model server does."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import tensorflow as tf
+
+
+class LoadedModel:
+    """Runs signatures of a SavedModel in a session of the C++ runtime.
+
+    No Python code of the model takes part: the graph, its optimisation, the
+    tables and the variables are those that TensorFlow Serving loads.
+
+    Args:
+        path: Folder of the version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=self._graph)
+        with self._graph.as_default():
+            meta_graph = tf.compat.v1.saved_model.load(
+                self._session, [tf.saved_model.SERVING], str(path)
+            )
+        self._signatures = dict(meta_graph.signature_def)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._session.close()
+
+    @property
+    def signature_names(self) -> set[str]:
+        """Names of the signatures that can be served."""
+        return {name for name in self._signatures if not name.startswith("__")}
+
+    def call(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Returns the outputs of a signature by name; strings are bytes."""
+        definition = self._signatures[signature]
+        feeds = {
+            definition.inputs[name].name: inputs[name] for name in definition.inputs
+        }
+        fetches = {name: output.name for name, output in definition.outputs.items()}
+        return self._session.run(fetches, feeds)

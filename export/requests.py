@@ -1,0 +1,164 @@
+"""Sample requests from the schema and the catalogue, for gates and warm-up."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfrec.data.store import PreparedDataset
+from tfrec.schema import (
+    CANDIDATE_ITEM_IDS,
+    CONTEXT_PREFIX,
+    EXCLUDE_ITEM_IDS,
+    EXCLUDE_SEEN,
+    FILTER_PREFIX,
+    HISTORY_DWELL_SECONDS,
+    HISTORY_EVENT_TYPES,
+    HISTORY_ITEM_IDS,
+    HISTORY_TIMESTAMPS,
+    ITEM_IDS,
+    REQUEST_TIMESTAMP,
+    AttributeKind,
+    K,
+    Schema,
+    SignatureName,
+)
+
+UNKNOWN_ID = "\x00 no such item"  # No shop writes a NUL into an item id.
+_REQUEST_TIME = 1_700_000_000  # Unix seconds; any time will do.
+_SECONDS_BETWEEN_EVENTS = 90
+
+Row = dict[str, Any]
+
+
+class SampleRequest(NamedTuple):
+    """Inputs of one call.
+
+    Attributes:
+        signature: What is called.
+        inputs: Per input name an array with the batch dimension first; strings
+            are object arrays.
+    """
+
+    signature: SignatureName
+    inputs: dict[str, np.ndarray]
+
+
+def batch_rows(
+    schema: Schema, signature: SignatureName, rows: Sequence[Mapping[str, Any]]
+) -> SampleRequest:
+    """Joins single requests into one batch, padding lists on the right.
+
+    Args:
+        schema: Names, dtypes and padding of the inputs.
+        signature: Whose inputs to build.
+        rows: Per request, values by input name; what is missing is filled with
+            the value that means "nothing said".
+    """
+    inputs = {}
+    for spec in schema.signature_inputs(signature):
+        dtype = object if spec.dtype == "string" else np.dtype(spec.dtype)
+        if not spec.shape:
+            values = [row.get(spec.name, spec.padding) for row in rows]
+            inputs[spec.name] = np.array(values, dtype)
+            continue
+        lists = [list(row.get(spec.name, ())) for row in rows]
+        padded = np.full((len(rows), max(map(len, lists))), spec.padding, dtype)
+        for row, values in enumerate(lists):
+            padded[row, : len(values)] = values
+        inputs[spec.name] = padded
+    return SampleRequest(signature, inputs)
+
+
+@dataclass(frozen=True)
+class RequestSampler:
+    """Draws requests that look like a shop's.
+
+    Attributes:
+        schema: The schema of the export, filters included.
+        dataset: Gives item ids and context values.
+        max_history_length: Events that the models read.
+        filter_examples: Some values per filter.
+        seed: Same seed, same requests.
+    """
+
+    schema: Schema
+    dataset: PreparedDataset
+    max_history_length: int
+    filter_examples: Mapping[str, Sequence[str]]
+    seed: int = 0
+
+    def parity_requests(self) -> list[SampleRequest]:
+        """Returns the requests of the parity gate.
+
+        They hold an empty history, unknown ids and event types, padding between
+        events, exclusions, filters, different `k` in a batch, and a history
+        longer than the models read.
+        """
+        rng = np.random.default_rng(self.seed)
+        rows = self._parity_rows(rng)
+        alone = [rows[0]], [rows[-1]]
+        return [
+            batch_rows(self.schema, signature, batch)
+            for signature in SignatureName
+            for batch in (*alone, rows)
+        ]
+
+    def warmup_requests(self, batch_sizes: Iterable[int]) -> list[SampleRequest]:
+        """Returns plain requests with full histories for every signature."""
+        rng = np.random.default_rng(self.seed)
+        requests = []
+        for signature in SignatureName:
+            for batch_size in batch_sizes:
+                length = self.max_history_length
+                rows = [self._row(rng, length) for _ in range(batch_size)]
+                requests.append(batch_rows(self.schema, signature, rows))
+        return requests
+
+    def _parity_rows(self, rng: np.random.Generator) -> list[Row]:
+        empty: Row = self._row(rng, 0) | {K: 1}
+        unknown: Row = self._row(rng, 5) | {K: 3, REQUEST_TIMESTAMP: 0}
+        unknown[HISTORY_ITEM_IDS][1:3] = [UNKNOWN_ID, ""]
+        unknown[HISTORY_EVENT_TYPES][3:] = [UNKNOWN_ID, ""]
+        unknown[CANDIDATE_ITEM_IDS][:2] = [UNKNOWN_ID, ""]
+        unknown[ITEM_IDS] = UNKNOWN_ID
+        excluding: Row = self._row(rng, 3) | {K: 7, EXCLUDE_SEEN: True}
+        excluding[EXCLUDE_ITEM_IDS] = [*self._item_ids(rng, 4), UNKNOWN_ID]
+        filtering: Row = self._row(rng, 2) | {K: 5}
+        for name, values in self.filter_examples.items():
+            filtering[FILTER_PREFIX + name] = list(values[:2])
+        long: Row = self._row(rng, self.max_history_length + 7) | {K: 20}
+        return [empty, unknown, excluding, filtering, long]
+
+    def _row(self, rng: np.random.Generator, history_length: int) -> Row:
+        times = _REQUEST_TIME - _SECONDS_BETWEEN_EVENTS * np.arange(
+            history_length, 0, -1
+        )
+        types = rng.choice(self.schema.event_types, history_length)
+        return {
+            HISTORY_ITEM_IDS: self._item_ids(rng, history_length),
+            HISTORY_EVENT_TYPES: types.tolist(),
+            HISTORY_TIMESTAMPS: times,
+            HISTORY_DWELL_SECONDS: rng.uniform(1.0, 60.0, history_length),
+            REQUEST_TIMESTAMP: _REQUEST_TIME,
+            CANDIDATE_ITEM_IDS: self._item_ids(rng, 10),
+            ITEM_IDS: self._item_ids(rng, 1)[0],
+            **self._context(rng),
+        }
+
+    def _item_ids(self, rng: np.random.Generator, size: int) -> list[str]:
+        tokens = self.dataset.item_vocabulary.tokens
+        return [tokens[i] for i in rng.integers(len(tokens), size=size)]
+
+    def _context(self, rng: np.random.Generator) -> Row:
+        values: Row = {}
+        for attribute in self.schema.context:
+            name = CONTEXT_PREFIX + attribute.name
+            if attribute.kind == AttributeKind.NUMERIC:
+                values[name] = float(rng.uniform(0.0, 10.0))
+                continue
+            tokens = self.dataset.attribute_vocabularies[attribute.name].tokens
+            if tokens:
+                values[name] = tokens[rng.integers(len(tokens))]
+        return values

@@ -1,0 +1,284 @@
+"""The exported model: raw request values in, ranked item ids out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from export.filters import ItemFilter
+from export.masks import MISSING_SCORE, keep_first_k, mask_items, top_items
+from tfrec.data.store import PreparedDataset
+from tfrec.data.vocabulary import Vocabulary
+from tfrec.features.history import RequestLookups, build_request
+from tfrec.features.lookup import VocabularyLookup
+from tfrec.features.request import Request
+from tfrec.models.recommender import RankedCandidates, Recommender
+from tfrec.schema import (
+    CANDIDATE_ITEM_IDS,
+    CONTEXT_PREFIX,
+    EXCLUDE_ITEM_IDS,
+    EXCLUDE_SEEN,
+    FILTER_PREFIX,
+    HISTORY_ITEM_IDS,
+    ITEM_IDS,
+    NUM_SPECIAL_INDICES,
+    RETRIEVAL_SCORES,
+    SCORES,
+    AttributeKind,
+    FeatureSpec,
+    K,
+    Schema,
+    SignatureName,
+)
+
+Tensors = dict[str, tf.Tensor]
+
+
+class ServingModule(tf.Module):
+    """Look-ups and a trained recommender behind the signatures of the schema.
+
+    Each signature is a method that takes its inputs by name and runs eagerly;
+    `concrete_functions` traces all of them for the SavedModel. Row b of a batch is
+    answered as if it came alone. Missing places are "", -inf and 0: those behind
+    `k[b]` or the catalogue's end, unknown items, and items that the request
+    excludes or filters out.
+
+    Args:
+        recommender: The trained models. Their variables become the module's.
+        dataset: The prepared dataset they were trained on.
+        schema: Names of inputs and outputs; `dataset.schema` with the filters
+            of the export.
+        asset_dir: An existing folder for vocabulary files, which must stay until
+            the SavedModel is written.
+
+    Raises:
+        ValueError: If the recommender does not fit the dataset or the schema.
+    """
+
+    def __init__(
+        self,
+        recommender: Recommender,
+        dataset: PreparedDataset,
+        *,
+        schema: Schema,
+        asset_dir: Path,
+    ) -> None:
+        super().__init__()
+        self.schema = schema
+        self.num_items = _checked_num_items(recommender, dataset)
+        # Held untracked, so that Keras models in it are not saved layer by layer:
+        # only the variables that the signatures read belong into the export.
+        self._recommender = _Untracked(recommender)
+        self._items = VocabularyLookup(
+            dataset.item_vocabulary, asset_dir / "item_id.txt"
+        )
+        self._lookups = _request_lookups(schema, dataset, asset_dir)
+        self._filters = _item_filters(schema, dataset, asset_dir)
+        embeddings = tf.math.l2_normalize(recommender.candidate_embeddings(), axis=1)
+        self._embeddings = tf.Variable(embeddings, trainable=False, name="candidates")
+        self.model_variables: list[tf.Variable] = []
+
+    @property
+    def filter_examples(self) -> dict[str, tuple[str, ...]]:
+        """Some values per filter that items of the catalogue have."""
+        return {name: f.examples for name, f in self._filters.items()}
+
+    def concrete_functions(self) -> dict[SignatureName, Any]:
+        """Traces every signature with the input shapes of the schema."""
+        functions = {}
+        for name in SignatureName:
+            specs = {
+                spec.name: tensor_spec(spec)
+                for spec in self.schema.signature_inputs(name)
+            }
+            function = tf.function(getattr(self, name.value))
+            functions[name] = function.get_concrete_function(**specs)
+        variables = {
+            variable.ref(): variable
+            for function in functions.values()
+            for variable in function.graph.variables
+        }
+        self.model_variables = [ref.deref() for ref in variables]
+        return functions
+
+    def recommend(self, **raw: tf.Tensor) -> Tensors:
+        """Retrieves candidates, ranks them and returns the best `k`."""
+        seen, request = self._request(raw)
+        retrieval_scores = self._allowed_scores(raw, seen, request)
+        num_columns = self._num_columns(raw[K])
+        num_candidates = tf.maximum(
+            num_columns, min(self._recommender.value.num_candidates, self.num_items)
+        )
+        scores, index = top_items(retrieval_scores, num_candidates)
+        ranked = self._rank(request, index, scores)
+        final_scores, order = tf.math.top_k(ranked.scores, num_columns)
+
+        def ordered(values: tf.Tensor) -> tf.Tensor:
+            return tf.gather(values, order, batch_dims=1)
+
+        index = keep_first_k(ordered(index), raw[K])
+        is_item = index > 0
+        return {
+            ITEM_IDS: self._items.tokens(index),
+            SCORES: tf.where(is_item, final_scores, MISSING_SCORE),
+            RETRIEVAL_SCORES: tf.where(is_item, ordered(scores), MISSING_SCORE),
+            **{
+                name: tf.where(is_item, ordered(probability), 0.0)
+                for name, probability in ranked.probabilities.items()
+            },
+        }
+
+    def retrieve(self, **raw: tf.Tensor) -> Tensors:
+        """Returns the best `k` by retrieval score alone."""
+        seen, request = self._request(raw)
+        scores = self._allowed_scores(raw, seen, request)
+        return self._best(scores, raw[K], self._num_columns(raw[K]))
+
+    def rank(self, **raw: tf.Tensor) -> Tensors:
+        """Scores the given candidates, in the order given."""
+        seen, request = self._request(raw)
+        allowed_scores = self._allowed_scores(raw, seen, request)
+        index = self._items.lookup(raw[CANDIDATE_ITEM_IDS])
+        column = tf.maximum(index - NUM_SPECIAL_INDICES, 0)
+        scores = tf.gather(allowed_scores, column, batch_dims=1)
+        is_item = (index >= NUM_SPECIAL_INDICES) & (scores > MISSING_SCORE)
+        index = tf.where(is_item, index, 0)
+        ranked = self._rank(request, index, scores)
+        return {
+            SCORES: ranked.scores,
+            **{
+                name: tf.where(is_item, probability, 0.0)
+                for name, probability in ranked.probabilities.items()
+            },
+        }
+
+    def similar_items(self, **raw: tf.Tensor) -> Tensors:
+        """Returns the `k` items nearest to one item, by cosine, without itself."""
+        index = self._items.lookup(raw[ITEM_IDS])
+        is_item = index >= NUM_SPECIAL_INDICES
+        column = tf.maximum(index - NUM_SPECIAL_INDICES, 0)
+        embedding = tf.gather(self._embeddings, column)
+        scores = tf.matmul(embedding, self._embeddings, transpose_b=True)
+        scores = tf.where(is_item[:, tf.newaxis], scores, MISSING_SCORE)
+        scores = mask_items(scores, index[:, tf.newaxis])
+        return self._best(scores, raw[K], self._num_columns(raw[K]))
+
+    def _request(self, raw: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, Request]:
+        item_index = self._items.lookup(raw[HISTORY_ITEM_IDS])
+        request = build_request(
+            raw,
+            item_index,
+            schema=self.schema,
+            lookups=self._lookups,
+            max_history_length=self._recommender.value.max_history_length,
+        )
+        return item_index, request
+
+    def _allowed_scores(
+        self, raw: Mapping[str, tf.Tensor], seen: tf.Tensor, request: Request
+    ) -> tf.Tensor:
+        """Returns retrieval scores, -inf where the request does not want the item."""
+        scores = self._recommender.value.retrieval_scores(request)
+        excluded = self._items.lookup(raw[EXCLUDE_ITEM_IDS])
+        # All of the history counts as seen, also what is too old to be read.
+        seen = tf.where(raw[EXCLUDE_SEEN][:, tf.newaxis], seen, 0)
+        scores = mask_items(scores, tf.concat([excluded, seen], axis=1))
+        if not self._filters:
+            return scores
+        values = {name: raw[FILTER_PREFIX + name] for name in self._filters}
+        is_filtered = tf.reduce_any(
+            [tf.reduce_any(tf.not_equal(value, "")) for value in values.values()]
+        )
+
+        def filtered() -> tf.Tensor:
+            passes = [self._filters[n].passes(value) for n, value in values.items()]
+            return tf.where(tf.reduce_all(passes, axis=0), scores, MISSING_SCORE)
+
+        return tf.cond(is_filtered, filtered, lambda: scores)
+
+    def _rank(
+        self, request: Request, index: tf.Tensor, scores: tf.Tensor
+    ) -> RankedCandidates:
+        """Ranks candidates; index 0 is a missing place and gets the score -inf."""
+        is_item = index > 0
+        # An infinite input would turn whatever a ranker averages into NaN.
+        finite = tf.where(is_item, scores, 0.0)
+        ranked = self._recommender.value.rank(request, index, finite)
+        if set(ranked.probabilities) != set(self.schema.heads):
+            raise ValueError(
+                "`Recommender.rank` must return one probability per head. Received: "
+                f"{sorted(ranked.probabilities)}, expected {list(self.schema.heads)}."
+            )
+        return ranked._replace(scores=tf.where(is_item, ranked.scores, MISSING_SCORE))
+
+    def _best(self, scores: tf.Tensor, k: tf.Tensor, num_columns: tf.Tensor) -> Tensors:
+        best, index = top_items(scores, num_columns)
+        index = keep_first_k(index, k)
+        return {
+            ITEM_IDS: self._items.tokens(index),
+            SCORES: tf.where(index > 0, best, MISSING_SCORE),
+        }
+
+    def _num_columns(self, k: tf.Tensor) -> tf.Tensor:
+        """Returns the width of the answer: the largest `k`, at most the catalogue."""
+        positive = tf.debugging.assert_positive(
+            k, message="`k` must be at least 1 in every row. Ask for one item or more"
+        )
+        with tf.control_dependencies([] if positive is None else [positive]):
+            return tf.minimum(tf.reduce_max(k), self.num_items)
+
+
+class _Untracked:
+    """Holds an object that `tf.Module` must not look into."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def tensor_spec(spec: FeatureSpec) -> tf.TensorSpec:
+    """Returns the tensor spec of an input or output, batch dimension first."""
+    shape = [None] * (1 + len(spec.shape))
+    return tf.TensorSpec(shape, tf.dtypes.as_dtype(spec.dtype), spec.name)
+
+
+def _checked_num_items(recommender: Recommender, dataset: PreparedDataset) -> int:
+    num_items = len(dataset.item_vocabulary.tokens)
+    if recommender.num_items != num_items:
+        raise ValueError(
+            "`recommender` must cover the catalogue of `dataset`. Received: "
+            f"recommender.num_items={recommender.num_items}, items in "
+            f"'{dataset.path}': {num_items}. Export with the dataset of the training."
+        )
+    return num_items
+
+
+def _request_lookups(
+    schema: Schema, dataset: PreparedDataset, asset_dir: Path
+) -> RequestLookups:
+    vocabularies = dataset.attribute_vocabularies
+    event_types = Vocabulary(schema.event_types)
+    return RequestLookups(
+        VocabularyLookup(event_types, asset_dir / "event_type.txt"),
+        {
+            a.name: VocabularyLookup(
+                vocabularies[a.name], asset_dir / f"{CONTEXT_PREFIX}{a.name}.txt"
+            )
+            for a in schema.context
+            if a.kind != AttributeKind.NUMERIC
+        },
+    )
+
+
+def _item_filters(
+    schema: Schema, dataset: PreparedDataset, asset_dir: Path
+) -> dict[str, ItemFilter]:
+    attributes = {a.name: a for a in schema.item_attributes}
+    return {
+        name: ItemFilter(
+            dataset.items[name].to_pylist(),
+            attributes[name],
+            asset_path=asset_dir / f"{FILTER_PREFIX}{name}.txt",
+        )
+        for name in schema.filters
+    }

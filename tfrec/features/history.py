@@ -1,0 +1,129 @@
+"""From raw request values to what the models read, inside the graph."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tfrec.features.lookup import VocabularyLookup
+from tfrec.features.request import Request
+from tfrec.schema import (
+    CONTEXT_PREFIX,
+    HISTORY_DWELL_SECONDS,
+    HISTORY_EVENT_TYPES,
+    HISTORY_TIMESTAMPS,
+    OOV_INDEX,
+    REQUEST_TIMESTAMP,
+    AttributeKind,
+    Schema,
+)
+
+
+class RequestLookups(NamedTuple):
+    """The tables that a request is looked up in.
+
+    Attributes:
+        event_type: Of `Schema.event_types`.
+        context: Per categorical or path attribute of `Schema.context`.
+    """
+
+    event_type: VocabularyLookup
+    context: Mapping[str, VocabularyLookup]
+
+
+def build_request(
+    raw: Mapping[str, tf.Tensor],
+    item_index: tf.Tensor,
+    *,
+    schema: Schema,
+    lookups: RequestLookups,
+    max_history_length: int,
+) -> Request:
+    """Looks a batch of raw requests up and compacts its histories.
+
+    An event is real where its item id is not empty. Padding may stand anywhere;
+    it is removed, the newest `max_history_length` events are kept, and what is
+    left is padded on the right to the longest history of the batch, at least
+    to one event, so that models never meet a history of width 0.
+
+    A real event without event type, or of an unknown one, is out of vocabulary.
+    Dwell that is negative or NaN is unknown, 0. A `request_timestamp` of 0
+    becomes the newest time of the history: nothing said means no gap. All times
+    are 0 where the log that was learned from had none.
+
+    Args:
+        raw: Inputs of a signature by name, as `Schema.signature_inputs` says.
+        item_index: int32 `[batch_size, history_length]`, the looked-up
+            history item ids; 0 is padding.
+        schema: Names and kinds of the inputs.
+        lookups: Tables for event types and context.
+        max_history_length: Events that the models read. At least 1.
+
+    Returns:
+        The request, `history_length` at most `max_history_length`.
+    """
+    event_type_index = lookups.event_type.lookup(raw[HISTORY_EVENT_TYPES])
+    dwell_seconds = raw[HISTORY_DWELL_SECONDS]
+    place = _Placement(item_index, max_history_length)
+    timestamps, request_timestamp = _times(raw, place, schema.has_timestamps)
+    return Request(
+        item_index=place.compact(item_index),
+        event_type_index=place.compact(tf.maximum(event_type_index, OOV_INDEX)),
+        timestamps=timestamps,
+        dwell_seconds=place.compact(tf.where(dwell_seconds > 0, dwell_seconds, 0.0)),
+        request_timestamp=request_timestamp,
+        context=_context(raw, schema, lookups.context),
+    )
+
+
+def _times(
+    raw: Mapping[str, tf.Tensor], place: "_Placement", has_timestamps: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
+    timestamps = place.compact(raw[HISTORY_TIMESTAMPS])
+    request_timestamp = raw[REQUEST_TIMESTAMP]
+    if not has_timestamps:
+        return tf.zeros_like(timestamps), tf.zeros_like(request_timestamp)
+    newest = tf.reduce_max(timestamps, axis=1)
+    said = tf.not_equal(request_timestamp, 0)
+    return timestamps, tf.where(said, request_timestamp, newest)
+
+
+def _context(
+    raw: Mapping[str, tf.Tensor],
+    schema: Schema,
+    lookups: Mapping[str, VocabularyLookup],
+) -> dict[str, tf.Tensor]:
+    values = {}
+    for attribute in schema.context:
+        value = raw[CONTEXT_PREFIX + attribute.name]
+        if attribute.kind != AttributeKind.NUMERIC:
+            value = lookups[attribute.name].lookup(value)
+        values[attribute.name] = value
+    return values
+
+
+class _Placement:
+    """Where each raw event goes: real ones to the left, oldest first.
+
+    Padding and events that are too old are scattered into one column behind
+    the last one, which `compact` cuts off. A scatter, unlike a sort, works for
+    histories of width 0 and leaves zeros for padding.
+    """
+
+    def __init__(self, item_index: tf.Tensor, max_history_length: int) -> None:
+        is_real = tf.not_equal(item_index, 0)
+        position = tf.cumsum(tf.cast(is_real, tf.int32), axis=1)
+        count = tf.reduce_max(position, axis=1, keepdims=True)  # [batch_size, 1]
+        count = tf.maximum(count, 0)  # The maximum over a width of 0 is negative.
+        self._width = tf.clip_by_value(tf.reduce_max(count), 1, max_history_length)
+        column = position - 1 - tf.maximum(count - max_history_length, 0)
+        is_kept = tf.logical_and(is_real, column >= 0)
+        column = tf.where(is_kept, column, self._width)
+        batch_size = tf.shape(item_index)[0]
+        row = tf.broadcast_to(tf.range(batch_size)[:, tf.newaxis], tf.shape(column))
+        self._target = tf.stack([row, column], axis=-1)
+        self._shape = tf.stack([batch_size, self._width + 1])
+
+    def compact(self, values: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch_size, width]` of `[batch_size, history_length]`."""
+        return tf.scatter_nd(self._target, values, self._shape)[:, : self._width]
