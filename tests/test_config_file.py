@@ -211,6 +211,35 @@ def test_unreadable_file_is_explained(
     assert message in str(info.value)
 
 
+def test_attributes_and_filters_round_trip(tmp_path: Path) -> None:
+    attributes = [
+        {"name": "category", "kind": "path", "separator": ">", "max_levels": 2},
+        {"name": "genres", "kind": "tags", "column": "Genres"},
+        {"name": "price", "kind": "numeric"},
+    ]
+    drop = [{"column": "InvoiceNo", "drop": "starts_with", "value": "C"}]
+    data = {**MINIMAL["data"], "item_attributes": attributes}
+    data["items"] = {"paths": ["items.csv"]}
+    data["cleaning"] = {"drop_rows": drop}
+    path = tmp_path / "shop.yaml"
+    path.write_text(yaml.safe_dump({**MINIMAL, "data": data}))
+    config = read_config(path)
+    kinds = [str(a.kind) for a in config.data.item_attributes]
+    assert kinds == ["path", "tags", "numeric"]
+    assert config.data.cleaning.drop_rows[0].value == "C"
+    save_config(config, path)
+    assert read_config(path) == config
+
+
+def test_bad_member_of_a_list_is_explained(
+    config_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    option = "--data.item_attributes=[{name: a, kind: pth}]"
+    error = error_of(["--config", str(config_path), option], capsys)
+    assert "`data.item_attributes.kind`. Expected: one of categorical, path" in error
+    assert "Received: pth." in error
+
+
 def test_saved_configuration_reads_back_equal(
     config_path: Path, tmp_path: Path
 ) -> None:

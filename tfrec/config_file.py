@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
+from jsonargparse.typing import register_type
 from pydantic import ValidationError
 
 from tfrec.config import ExperimentConfig
@@ -25,6 +26,10 @@ from tfrec.config_messages import (
     explain_values,
     keys_in,
 )
+from tfrec.schema import AttributeKind
+
+# jsonargparse would ask for the name of a member, `PATH`; files hold its value.
+register_type(AttributeKind, deserializer=AttributeKind, fail_already_registered=False)
 
 _USAGE = "%(prog)s --config FILE [--section.field VALUE ...]"
 _EPILOG = (
@@ -168,12 +173,23 @@ def _parse(
         values = parser.parse_args(argv)
     except ArgumentError as error:
         raise ConfigError(explain(str(error))) from error
-    data = values.clone().as_dict()
+    data = _plain(values)
     known = {name: data[name] for name in ExperimentConfig.model_fields}
     try:
         return ExperimentConfig.model_validate(known), values
     except ValidationError as error:
         raise ConfigError(explain_values(error)) from error
+
+
+def _plain(value: Any) -> Any:
+    """Returns mappings and lists without the parser's own `Namespace`."""
+    if isinstance(value, Namespace):
+        value = value.as_dict()
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return value
 
 
 def _config_paths(argv: Sequence[str]) -> Iterator[Path]:

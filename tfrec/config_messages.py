@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -89,7 +90,7 @@ def explain(message: str) -> str:
     if unknown:
         return _unknown(unknown[1], option=True)
     keys = re.findall(r'Parser key "([\w.]+)":', message)
-    received = re.findall(r"Got value: (.*)", message)
+    received = re.findall(r"Got value: (.*)|Not of type \w+: '(.*)' is", message)
     if keys and received:
         field = config_fields().get(".".join(keys))
         reason = re.search(
@@ -97,7 +98,7 @@ def explain(message: str) -> str:
         )
         expected = reason[1] if reason else _expected(field) if field else ""
         if expected:
-            return _bad_value(".".join(keys), expected, received[-1])
+            return _bad_value(".".join(keys), expected, "".join(received[-1]))
     missing = re.search(r"arguments are required: (.*)", message)
     if missing:
         return "\n".join(_missing(key) for key in missing[1].split(", "))
@@ -105,16 +106,19 @@ def explain(message: str) -> str:
 
 
 def _expected(field: FieldInfo) -> str:
-    choices = [a for a in get_args(field.annotation) if isinstance(a, str)]
+    kind = field.annotation
+    choices = [a for a in get_args(kind) if isinstance(a, str)]
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        choices = [member.value for member in kind]
     if choices:
         return "one of " + ", ".join(choices)
-    if tuple in _origins(field.annotation):
+    if tuple in _origins(kind):
         return "a list such as [a, b]"
-    if dict in _origins(field.annotation):
+    if dict in _origins(kind):
         return "a mapping such as {a: b}"
-    kind = str(getattr(field.annotation, "__name__", field.annotation))
+    name = str(getattr(kind, "__name__", kind))
     patterns = [getattr(m, "pattern", None) for m in field.metadata]
-    return ", ".join([kind, *(f"matching {p}" for p in patterns if p)])
+    return ", ".join([name, *(f"matching {p}" for p in patterns if p)])
 
 
 def _bad_value(key: str, expected: str, received: object) -> str:
