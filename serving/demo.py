@@ -1,0 +1,88 @@
+"""The whole way in one command: `python -m serving.demo`.
+
+Simulates a shop, prepares its log, trains and evaluates, exports, serves, asks
+over gRPC, and leaves everything with a `summary.json` in the run's folder.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from serving.demo_stages import Demo
+
+MARKER_FILE = ".tfrec-demo"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the demo.
+
+    Args:
+        argv: Options, `None` for those of the process.
+
+    Returns:
+        The exit code: 0, or 1 if the folder cannot be used.
+    """
+    options = _parser().parse_args(argv)
+    # TensorFlow reads this when it is imported: warnings and errors only.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    console = Console()
+    try:
+        _start_clean(options.run_dir, console)
+    except FileExistsError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    Demo(options.run_dir, size=options.size, seed=options.seed, console=console).run()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m serving.demo",
+        description="From nothing to ranked items over gRPC: simulates a shop, "
+        "prepares, trains, evaluates, exports, serves and asks for three shoppers.",
+        epilog="A run that is already in the folder is removed first.",
+    )
+    parser.add_argument(
+        "--size",
+        choices=("tiny", "demo", "medium"),
+        default="demo",
+        help="size of the simulated shop (default: demo; tiny takes seconds)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="same seed, same shop (default: 0)"
+    )
+    parser.add_argument(
+        "--run_dir",
+        type=Path,
+        default=Path("runs/demo"),
+        metavar="DIR",
+        help="folder of the run (default: runs/demo)",
+    )
+    return parser
+
+
+def _start_clean(run_dir: Path, console: Console) -> None:
+    """Empties the folder of an earlier demo, and no other folder.
+
+    Raises:
+        FileExistsError: If the folder holds anything else.
+    """
+    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+        if not (run_dir / MARKER_FILE).is_file():
+            raise FileExistsError(
+                f"'{run_dir}' exists and is not from a demo: nothing was changed. "
+                "Give another folder with --run_dir."
+            )
+        console.print(f"Starts clean: removes the earlier demo in {run_dir}.")
+        shutil.rmtree(run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / MARKER_FILE).write_text("`python -m serving.demo` may empty this.\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,229 @@
+"""The stages of the demo, their times, and the summary."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from tfrec.config import ExperimentConfig
+from tfrec.config_file import load_config
+from tfrec.run_record import write_json
+
+if TYPE_CHECKING:
+    from serving.demo_shoppers import Shopper
+    from serving.load_test import LoadTestResult
+    from tfrec.data.simulator import ShopSummary
+    from tfrec.data.store import PreparedDataset
+
+OVERRIDES_FILE = Path(__file__).parent.parent / "configs" / "demo.yaml"
+_NUM_SHOPPERS = 3
+_NUM_LOAD_SHOPPERS = 200
+_MIN_HISTORY_LENGTH = 5
+_K = 5
+_LOAD_REQUESTS = 1000
+_LOAD_CONCURRENCY = 2
+_MODELS = ("retrieval", "ranking")
+
+
+class Demo:
+    """All stages, their times, and the summary.
+
+    Args:
+        run_dir: An empty folder.
+        size: Of the shop.
+        seed: Of shop, training and the choice of shoppers.
+        console: Where to print.
+    """
+
+    def __init__(
+        self, run_dir: Path, *, size: str, seed: int, console: Console
+    ) -> None:
+        self.run_dir = run_dir
+        self.size = size
+        self.seed = seed
+        self.console = console
+        self.seconds: dict[str, float] = {}
+
+    def run(self) -> dict[str, Any]:
+        """Goes the whole way, prints it, and returns what `summary.json` holds."""
+        shop = self._simulate()
+        config = self._configure(shop)
+        dataset = self._prepare(config)
+        metrics = self._train(config)
+        oracle = self._evaluate_oracle(config, shop, dataset)
+        version_path = self._export(config)
+        load = self._serve(config, dataset)
+        summary = {
+            "seconds": self.seconds,
+            **{name: metrics[name] for name in _MODELS},
+            "baselines": {n: m for n, m in metrics.items() if n not in _MODELS},
+            "oracle": oracle,
+            "serving": {
+                "p50_ms": load.p50_ms,
+                "p99_ms": load.p99_ms,
+                "requests": load.requests,
+                "errors": load.errors,
+            },
+            "paths": self._paths(shop, config, version_path),
+        }
+        self.seconds["total"] = round(sum(self.seconds.values()), 2)
+        write_json(self.run_dir / "summary.json", summary)
+        from serving.demo_report import print_summary
+
+        print_summary(self.console, summary)
+        return summary
+
+    @contextlib.contextmanager
+    def _stage(self, name: str, text: str) -> Iterator[None]:
+        self.console.rule(f"[bold]{name}[/bold]: {text}", align="left")
+        started = time.monotonic()
+        yield
+        self.seconds[name] = round(time.monotonic() - started, 2)
+
+    def _simulate(self) -> "ShopSummary":
+        from tfrec.data.simulator import simulate, sized_config
+
+        with self._stage("simulate", "a shop whose shoppers we understand"):
+            shop = simulate(
+                sized_config(self.size, seed=self.seed),
+                self.run_dir / "shop",
+                show_progress=True,
+            )
+            counts = ", ".join(f"{n:,} {t}" for t, n in shop.event_counts.items())
+            self.console.print(
+                f"{shop.num_users:,} shoppers, {shop.num_items:,} items; {counts}"
+            )
+        return shop
+
+    def _configure(self, shop: "ShopSummary") -> ExperimentConfig:
+        argv = ["--config", str(shop.config_path), "--config", str(OVERRIDES_FILE)]
+        argv += ["--run_dir", str(self.run_dir), "--seed", str(self.seed)]
+        return load_config(argv, description="")
+
+    def _prepare(self, config: ExperimentConfig) -> "PreparedDataset":
+        from tfrec.data.prepare import prepare
+
+        with self._stage("prepare", "clean, split, index"):
+            return prepare(config)
+
+    def _train(self, config: ExperimentConfig) -> dict[str, dict[str, float]]:
+        """Returns the metrics of the models and baselines by name."""
+        with self._stage("train", "retrieval, then ranking; evaluates on the test"):
+            from tfrec.training.run import train
+
+            result = train(config)
+        return {n: s["metrics"] for n, s in result["scorers"].items()}
+
+    def _evaluate_oracle(
+        self, config: ExperimentConfig, shop: "ShopSummary", dataset: "PreparedDataset"
+    ) -> Mapping[str, float]:
+        from tfrec.data.simulator import Oracle
+        from tfrec.evaluation.evaluate import evaluate
+        from tfrec.evaluation.protocols import build_queries
+
+        with self._stage("oracle", "the best that any model could do"):
+            vocabulary = dataset.item_vocabulary
+            sequences = dataset.load_sequences()
+            evaluation = config.evaluation
+            result = evaluate(
+                [Oracle(shop.truth_path, item_ids=vocabulary.tokens)],
+                sequences,
+                build_queries(
+                    sequences,
+                    dataset.schema,
+                    split="test",
+                    targets=evaluation.targets,
+                ),
+                train_counts=vocabulary.counts,
+                ks=evaluation.k,
+                exclude_seen=evaluation.exclude_seen,
+                num_bootstrap=evaluation.num_bootstrap,
+                seed=config.seed,
+            )
+        return result.to_json()["scorers"]["oracle"]["metrics"]
+
+    def _export(self, config: ExperimentConfig) -> Path:
+        with self._stage("export", "a SavedModel, checked before it appears"):
+            from export.exporter import export_model
+            from tfrec.training.run import load_recommender
+
+            recommender, dataset, _ = load_recommender(self.run_dir)
+            path = export_model(recommender, dataset, config)
+            self.console.print(f"Written to {path}", highlight=False, soft_wrap=True)
+        return path
+
+    def _serve(
+        self, config: ExperimentConfig, dataset: "PreparedDataset"
+    ) -> "LoadTestResult":
+        from serving.demo_shoppers import pick_shoppers
+        from serving.server.model_config import ServedModel
+        from serving.server.server import EmbeddedServer
+
+        name = config.export.model_name
+        shoppers = pick_shoppers(
+            dataset,
+            config,
+            num_shoppers=_NUM_LOAD_SHOPPERS,
+            min_history_length=_MIN_HISTORY_LENGTH,
+            seed=self.seed,
+        )
+        with self._stage("serve", "the same protocol as TensorFlow Serving"):
+            models = [ServedModel(name, config.model_path / name)]
+            with EmbeddedServer(models, port=0) as server:
+                target = f"127.0.0.1:{server.port}"
+                self.console.print(f"Listening on {target}", highlight=False)
+                self._ask(target, name, shoppers[:_NUM_SHOPPERS], dataset)
+                result = self._load(target, name, shoppers)
+            self.console.print("Stopped the server.")
+        return result
+
+    def _ask(
+        self,
+        target: str,
+        model_name: str,
+        shoppers: "Sequence[Shopper]",
+        dataset: "PreparedDataset",
+    ) -> None:
+        from tfrec_client import RecommenderClient
+
+        from serving.demo_report import print_shopper
+
+        items = dataset.items.select(["item_id", "title"]).to_pydict()
+        titles = {
+            item_id: title or item_id
+            for item_id, title in zip(items["item_id"], items["title"], strict=True)
+        }
+        with RecommenderClient(target, model_name=model_name) as client:
+            for shopper in shoppers:
+                (answer,) = client.recommend_batch([shopper.request(k=_K)])
+                print_shopper(self.console, shopper, answer, titles)
+
+    def _load(
+        self, target: str, model_name: str, shoppers: "Sequence[Shopper]"
+    ) -> "LoadTestResult":
+        from serving.load_test import run_load_test
+
+        self.console.print(f"\nLoad test: {_LOAD_REQUESTS:,} requests")
+        return run_load_test(
+            target,
+            model_name=model_name,
+            requests=[shopper.request(k=10) for shopper in shoppers],
+            num_requests=_LOAD_REQUESTS,
+            concurrency=_LOAD_CONCURRENCY,
+        )
+
+    def _paths(
+        self, shop: "ShopSummary", config: ExperimentConfig, version_path: Path
+    ) -> dict[str, str]:
+        paths = {
+            "shop": shop.path,
+            "prepared": config.prepared_path,
+            "report": self.run_dir / "report.md",
+            "curves": self.run_dir / "training_curves.png",
+            "model": version_path,
+            "summary": self.run_dir / "summary.json",
+        }
+        return {name: str(path) for name, path in paths.items()}
