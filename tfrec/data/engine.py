@@ -1,0 +1,84 @@
+"""The query engine of the preparation, and the functions that differ by engine.
+
+Every step of the preparation is an Ibis expression. What Ibis does not spell the
+same on every engine stands here and in `readers`, so that another engine is a
+second version of these two files.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import ibis
+import ibis.expr.datatypes as dt
+import ibis.expr.types as ir
+from ibis.backends.duckdb import Backend
+
+INSTANT_TYPE = dt.Timestamp(timezone="UTC")
+MICROSECONDS = 1_000_000
+SECONDS_PER_DAY = 86_400
+
+
+def open_engine(folder: Path, *, memory_limit_gb: float, time_zone: str) -> Backend:
+    """Opens DuckDB on files in `folder`, within a memory limit.
+
+    Args:
+        folder: Holds the database and what does not fit into memory.
+        memory_limit_gb: Gigabytes that DuckDB may use.
+        time_zone: Zone of timestamps that state none.
+    """
+    engine = ibis.duckdb.connect(
+        folder / "work.duckdb",
+        memory_limit=f"{int(memory_limit_gb * 1000)}MB",
+        temp_directory=str(folder / "spill"),
+    )
+    zone = time_zone.replace("'", "''")
+    engine.raw_sql(f"SET TimeZone = '{zone}'")
+    return engine
+
+
+@ibis.udf.scalar.builtin
+def epoch_us(instant: dt.Timestamp(timezone="UTC")) -> dt.int64:  # type: ignore[valid-type]
+    """Returns microseconds since 1970 (Spark: `unix_micros`)."""
+    ...
+
+
+@ibis.udf.scalar.builtin
+def json_valid(text: dt.string) -> dt.boolean:  # type: ignore[valid-type]
+    """Returns whether the text is JSON."""
+    ...
+
+
+@ibis.udf.scalar.builtin
+def json_extract_string(text: dt.string, path: dt.string) -> dt.string:  # type: ignore[valid-type]
+    """Returns one value of a JSON text (Spark: `get_json_object`)."""
+    ...
+
+
+def microseconds(column: ir.Value) -> ir.IntegerValue:
+    """Returns the instant as microseconds since 1970.
+
+    Text that states no zone, and naive columns, are of the engine's time zone;
+    what cannot be read is null.
+    """
+    instant: Any = column.try_cast(INSTANT_TYPE)
+    return epoch_us(instant)
+
+
+def content_hash(values: dict[str, ir.Value]) -> ir.IntegerValue:
+    """Returns a 64-bit hash of several values together."""
+    return ibis.struct(values).hash()
+
+
+def materialise(engine: Backend, name: str, expression: ir.Table) -> ir.Table:
+    """Writes an expression into a table of the engine and returns the table."""
+    return engine.create_table(name, expression)
+
+
+def count_rows(engine: Backend, expression: ir.Table) -> int:
+    """Returns the number of rows."""
+    return int(engine.execute(expression.count()))
+
+
+def drop(engine: Backend, name: str) -> None:
+    """Removes a table. (`drop_table` of Ibis 12 loses the name with sqlglot 30.)"""
+    engine.raw_sql(f"DROP TABLE {name}")

@@ -1,0 +1,128 @@
+"""Impression lists: what was shown together, and what followed."""
+
+from pathlib import Path
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+import pyarrow as pa
+import pyarrow.parquet as pq
+from ibis.backends.duckdb import Backend
+
+from tfrec.data.engine import MICROSECONDS, count_rows
+from tfrec.data.sessions import ORDER
+from tfrec.data.store import TEST, TRAIN, USER_ID, VALIDATION
+from tfrec.schema import OOV_INDEX
+
+NUM_ROWS_PER_CHUNK = 1_000_000
+_LISTS = {
+    "item_index": pa.int32(),
+    "position": pa.int32(),
+    "propensity": pa.float32(),
+    "event_type_index": pa.int8(),
+}
+SCHEMA = pa.schema(
+    [
+        (USER_ID, pa.string()),
+        ("timestamp", pa.int64()),
+        ("split", pa.int8()),
+        *((name, pa.list_(kind)) for name, kind in _LISTS.items()),
+    ]
+)
+
+
+def label_impressions(shown: ir.Table, events: ir.Table) -> ir.Table:
+    """Adds `label`: the strongest event that followed through the list; 0 for none.
+
+    An event belongs to the list whose `impression` it carries. From then on the
+    later events of the same user, item and session count too, such as the cart
+    and the purchase behind a click.
+    """
+    key = ["user", "impression", "item"]
+    linked = events.filter(events["impression"].notnull())
+    direct = linked.group_by(*key, "session_index").agg(
+        since=linked["instant"].min(), strongest=linked["type_index"].max()
+    )
+    place = ["user", "item", "session_index"]
+    later = events.select(*place, "instant", "type_index")
+    follows = direct.inner_join(later, [*place, later["instant"] >= direct["since"]])
+    labels = follows.group_by(*key).agg(
+        label=ibis.greatest(follows["strongest"], follows["type_index"]).max()
+    )
+    labelled = shown.left_join(labels, key)
+    chosen = [shown[c] for c in shown.columns]
+    return labelled.select(*chosen, label=labelled["label"].fill_null(0).cast("int8"))
+
+
+def split_by_user(shown: ir.Table, events: ir.Table) -> ir.Table:
+    """Adds `split` where the events' own split differs by user (leave-one-out)."""
+
+    def start(split: int) -> Any:
+        return events["instant"].min(where=events["split"] >= split)
+
+    starts = events.group_by("user").agg(validation=start(VALIDATION), test=start(TEST))
+    joined = shown.left_join(starts, ["user"])
+    split: Any = ibis.cases(
+        (joined["instant"] >= joined["test"], TEST),
+        (joined["instant"] >= joined["validation"], VALIDATION),
+        else_=TRAIN,
+    )
+    return joined.select(*(shown[c] for c in shown.columns), split=split.cast("int8"))
+
+
+def write_impressions(
+    engine: Backend,
+    shown: ir.Table,
+    users: ir.Table,
+    item_indices: ir.Table,
+    folder: Path,
+) -> dict[str, int]:
+    """Writes the lists as shards of users; returns how many lists and items."""
+    folder.mkdir()
+    highest = engine.execute(users["code"].max())
+    num_rows = count_rows(engine, shown)
+    num_chunks = max(1, -(-num_rows // NUM_ROWS_PER_CHUNK))
+    step = (int(highest) + num_chunks) // num_chunks
+    num_lists = 0
+    for shard in range(num_chunks):
+        first = shard * step
+        chunk = shown.filter(shown["user"].between(first, first + step - 1))
+        table = engine.to_pyarrow(_collect(chunk, users, item_indices)).cast(SCHEMA)
+        pq.write_table(table, folder / f"part-{shard:05d}.parquet")
+        num_lists += len(table)
+    return {"lists": num_lists, "shown_items": num_rows}
+
+
+def _collect(shown: ir.Table, users: ir.Table, item_indices: ir.Table) -> ir.Table:
+    rows = shown.left_join(item_indices, ["item"])
+
+    def optional(name: str, default: float, kind: str) -> Any:
+        if name not in rows.columns:
+            return ibis.literal(default, kind)
+        column: Any = rows[name]
+        return column.cast(kind).fill_null(default)
+
+    entry = ibis.struct(
+        {
+            "position": optional("position", 0, "int32"),
+            "row": rows["row"],
+            "item_index": rows["item_index"].fill_null(OOV_INDEX).cast("int32"),
+            "propensity": optional("propensity", float("nan"), "float32"),
+            "event_type_index": rows["label"],
+        }
+    )
+    lists = rows.group_by("user", "impression").agg(
+        entries=entry.collect(),
+        start=ibis.struct({c: rows[c] for c in ORDER}).min(),
+        split=rows["split"].min(),
+    )
+    lists = lists.mutate(entries=lists["entries"].sort())
+    named = lists.inner_join(users, lists["user"] == users["code"])
+    entries, start = named["entries"], named["start"]
+    ordered = named.order_by("user", "start").select(
+        named["id"].name(USER_ID),
+        (start["instant"] / MICROSECONDS).floor().cast("int64").name("timestamp"),
+        "split",
+        *(entries.map(lambda e, n=name: e[n]).name(name) for name in _LISTS),
+    )
+    return ordered

@@ -1,0 +1,244 @@
+"""Loads both raw tables into the engine: usable rows coded, the others explained."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+import ibis.expr.types as ir
+from ibis.backends.duckdb import Backend
+
+from tfrec.config import DataConfig
+from tfrec.data.catalogue import keep_last_rows, stage_items, wanted_item_columns
+from tfrec.data.cleaning import (
+    Dictionary,
+    build_dictionary,
+    code_rows,
+    keep_core,
+    remove_duplicates,
+)
+from tfrec.data.engine import count_rows, drop, materialise
+from tfrec.data.readers import Source, check_columns, open_source
+from tfrec.data.rejects import (
+    Reject,
+    RejectSummary,
+    check_share,
+    explain_read_error,
+    find_rejected,
+    read_line_rejects,
+    read_row_rejects,
+)
+from tfrec.data.staging import (
+    NUMBER_ROLES,
+    drop_reasons,
+    stage_events,
+    wanted_columns,
+)
+
+EVENTS, ITEMS = "data.events", "data.items"
+
+
+@dataclass
+class LoadReport:
+    """What happened to the rows of one raw table.
+
+    Attributes:
+        rejects: Unusable rows, for the rejects file.
+        summary: Their counts.
+        dropped: Rows left out on purpose, per reason.
+        warnings: Values, or rows, that were usable only in part, per kind.
+    """
+
+    rejects: list[Reject] = field(default_factory=list)
+    summary: RejectSummary = field(default_factory=RejectSummary)
+    dropped: dict[str, int] = field(default_factory=dict)
+    warnings: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LoadedEvents:
+    """The event log with numbers in place of ids.
+
+    Attributes:
+        events: Usable behaviour events.
+        shown: Usable rows of impressions; None where the log has none.
+        users: Codes and ids of users.
+        items: Codes and ids of items.
+        report: What happened to the other rows.
+    """
+
+    events: ir.Table
+    shown: ir.Table | None
+    users: Dictionary
+    items: Dictionary
+    report: LoadReport
+
+
+def read_events(engine: Backend, data: DataConfig) -> tuple[Source, ir.Table]:
+    """Reads the event log into the engine, once."""
+    roles = data.event_columns
+    sequence_columns = (roles.user_id, roles.item_id)
+    source = _open(engine, data.events, EVENTS, sequence_columns)
+    check_columns(source, wanted_columns(data))
+    return source, _stage(engine, source, stage_events(source, data), "events_raw")
+
+
+def clean_events(
+    engine: Backend, source: Source, raw: ir.Table, data: DataConfig
+) -> LoadedEvents:
+    """Parts the rows into usable, dropped and unusable ones; codes the usable."""
+    report = LoadReport(dropped=_count_dropped(engine, raw, data))
+    users = build_dictionary(engine, raw, "user_text", what="user")
+    items = build_dictionary(engine, raw, "item_text", what="item")
+    spellings = {"user_text": users.spellings, "item_text": items.spellings}
+    rejected = find_rejected(raw, spellings)
+    _reject(engine, source, raw, rejected, report, data.cleaning.max_reject_share)
+    report.warnings.update(_count_garbage(engine, raw, data))
+    coded = code_rows(raw, users, items, impressions=False)
+    events = materialise(engine, "events_coded", coded)
+    shown = None
+    if data.impression_event_type is not None and data.event_columns.impression_id:
+        coded = code_rows(raw, users, items, impressions=True)
+        shown = materialise(engine, "shown_coded", coded)
+    if count_rows(engine, events) == 0:
+        raise ValueError(
+            f"`{EVENTS}` must hold usable events. Received: {report.summary.num_rows:,} "
+            f"rows, of which {report.summary.total:,} are unusable and "
+            f"{sum(report.dropped.values()):,} dropped ({report.dropped}), none is left."
+        )
+    drop(engine, "events_raw")
+    return LoadedEvents(events, shown, users, items, report)
+
+
+def thin_events(
+    engine: Backend, loaded: LoadedEvents, data: DataConfig
+) -> LoadedEvents:
+    """Removes duplicates, then users and items with too few events."""
+    events, shown, dropped = loaded.events, loaded.shown, loaded.report.dropped
+    cleaning = data.cleaning
+    # Without times, equal rows are different events at different places.
+    if cleaning.duplicates != "keep" and data.event_columns.timestamp is not None:
+        events, dropped["duplicate"] = remove_duplicates(
+            engine, events, cleaning, name="events"
+        )
+        if shown is not None:
+            shown, dropped["duplicate impression"] = remove_duplicates(
+                engine, shown, cleaning, name="shown"
+            )
+    before = events
+    events, dropped["too few events (k-core)"] = keep_core(engine, events, cleaning)
+    if count_rows(engine, events) == 0:
+        raise ValueError(
+            "`data.cleaning.min_user_events` and `min_item_events` must leave events. "
+            f"Received: min_user_events={cleaning.min_user_events}, min_item_events="
+            f"{cleaning.min_item_events}, which drop all. Lower them."
+        )
+    if shown is not None and dropped["too few events (k-core)"]:
+        kept = shown
+        for column in ("user", "item"):
+            gone = before.select(column).distinct().anti_join(events, [column])
+            kept = kept.anti_join(gone, [column])
+        kept = materialise(engine, "shown_core", kept)
+        number = count_rows(engine, shown) - count_rows(engine, kept)
+        dropped["impression of a dropped user or item"], shown = number, kept
+    return LoadedEvents(events, shown, loaded.users, loaded.items, loaded.report)
+
+
+def load_items(engine: Backend, data: DataConfig) -> tuple[ir.Table, LoadReport]:
+    """Reads the catalogue; the last row of an item counts."""
+    if data.items is None:
+        raise ValueError("`data.items` must be set to load a catalogue.")
+    id_column = data.item_columns.item_id
+    source = _open(engine, data.items, ITEMS, (id_column, f"{id_column}_2"))
+    check_columns(source, wanted_item_columns(data))
+    staged = _stage(engine, source, stage_items(source, data), "items_raw")
+    report = LoadReport()
+    bad = staged.mutate(row=staged.rowid()).filter(staged["problem"].notnull())
+    rejected = bad.select("row", reason=bad["problem"])
+    _reject(engine, source, staged, rejected, report, data.cleaning.max_reject_share)
+    given, report.dropped["earlier row of the same item"] = keep_last_rows(
+        engine, staged
+    )
+    garbage = engine.execute(staged["garbage"].sum())
+    if garbage:
+        report.warnings["numeric item attribute that is no number"] = int(garbage)
+    return given, report
+
+
+def _open(
+    engine: Backend, table: Any, name: str, sequence_columns: tuple[str, str]
+) -> Source:
+    try:
+        return open_source(engine, table, name=name, sequence_columns=sequence_columns)
+    except (EOFError, duckdb.Error) as error:
+        raise explain_read_error(error, name=name) from error
+
+
+def _stage(engine: Backend, source: Source, staged: ir.Table, name: str) -> ir.Table:
+    try:
+        table = materialise(engine, name, staged)
+    except duckdb.OutOfMemoryException:
+        raise
+    except (duckdb.IOException, duckdb.InvalidInputException) as error:
+        raise explain_read_error(error, name=source.name) from error
+    if count_rows(engine, table) == 0 and not read_line_rejects(engine, source):
+        raise ValueError(
+            f"`{source.name}` must have rows. Received: {list(source.files)[:3]} with "
+            f"the columns {list(source.columns)} and no row."
+        )
+    return table
+
+
+def _reject(
+    engine: Backend,
+    source: Source,
+    raw: ir.Table,
+    rejected: ir.Table,
+    report: LoadReport,
+    max_share: float,
+) -> None:
+    """Counts and reads the unusable rows, or fails where they are too many."""
+    lines = read_line_rejects(engine, source)
+    name = f"{raw.get_name()}_rejected"
+    rejected = materialise(engine, name, rejected)
+    num_rows = count_rows(engine, raw) + len(lines)
+    rows = rejected
+    too_many = count_rows(engine, rejected) + len(lines) > max_share * num_rows
+    if too_many:  # One example a reason is enough for the error.
+        rows = rejected.group_by("reason").agg(row=rejected["row"].min())
+    report.summary.num_rows = num_rows
+    report.summary.add(lines)
+    if count_rows(engine, rejected):
+        found = read_row_rejects(engine, source, rows, line_rejects=lines)
+        report.rejects += found
+        report.summary.add(found)
+    if too_many:
+        counts = rejected.group_by("reason").agg(count=rejected.count())
+        for row in engine.to_pyarrow(counts).to_pylist():
+            report.summary.counts[row["reason"]] = row["count"]
+    report.rejects[:0] = lines
+    check_share(report.summary, name=source.name, max_share=max_share)
+
+
+def _count_dropped(engine: Backend, raw: ir.Table, data: DataConfig) -> dict[str, int]:
+    reasons = drop_reasons(data.cleaning)
+    used = raw.filter(raw["dropped"].notnull())
+    counts = engine.to_pyarrow(used.group_by("dropped").agg(count=used.count()))
+    by_place = {r["dropped"]: r["count"] for r in counts.to_pylist()}
+    result = {reason: by_place.get(place, 0) for place, reason in enumerate(reasons)}
+    if data.impression_event_type is None or data.event_columns.impression_id:
+        return {r: n for r, n in result.items() if n or r in reasons[:-1]}
+    return result
+
+
+def _count_garbage(engine: Backend, raw: ir.Table, data: DataConfig) -> dict[str, int]:
+    if "garbage" not in raw.columns:
+        return {}
+    used = raw.filter((raw["garbage"] > 0) & raw["dropped"].isnull())
+    counts = engine.to_pyarrow(used.group_by("garbage").agg(count=used.count()))
+    result: dict[str, int] = {}
+    for row in counts.to_pylist():
+        for bit, role in enumerate(NUMBER_ROLES):
+            if row["garbage"] & 2**bit:
+                text = f"{role.role} that is no usable number"
+                result[text] = result.get(text, 0) + row["count"]
+    return result

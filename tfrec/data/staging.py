@@ -1,0 +1,233 @@
+"""Reads the event log once: roles, types and instants, still with raw ids."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+
+from tfrec.config import CleaningConfig, DataConfig, RowFilter
+from tfrec.data.engine import content_hash
+from tfrec.data.readers import FILE, LINE, PROBLEM, Source
+from tfrec.data.values import as_instant, as_number, as_text, is_garbage
+from tfrec.schema import NUM_SPECIAL_INDICES, AttributeKind
+
+IMPRESSION_TYPE = 0  # Type index of rows that only say what was shown.
+NO_IMPRESSION_ID = "impression without an impression id"
+
+
+@dataclass(frozen=True)
+class NumberRole:
+    """A role whose column holds numbers, and which of them make sense."""
+
+    role: str
+    lowest: float | None = None
+    highest: float | None = None
+    unknown: float | None = None
+
+
+NUMBER_ROLES = (
+    NumberRole("dwell_seconds", lowest=0, unknown=0),
+    NumberRole("position", lowest=1, unknown=0),
+    NumberRole("propensity", lowest=0, highest=1),
+    NumberRole("quantity"),
+    NumberRole("price"),
+)
+KEPT_NUMBERS = ("dwell_seconds", "position", "propensity")
+
+
+def wanted_columns(data: DataConfig) -> dict[str, str]:
+    """Returns the event columns that the configuration names, by their key."""
+    roles = data.event_columns.model_dump(exclude_none=True)
+    wanted = {f"data.event_columns.{role}": column for role, column in roles.items()}
+    for attribute in data.context:
+        wanted[f"data.context.{attribute.name}"] = attribute.source_column
+    for condition in data.cleaning.drop_rows:
+        wanted[f"data.cleaning.drop_rows[{condition.column}]"] = condition.column
+    if data.items is None:
+        if data.item_columns.title:
+            wanted["data.item_columns.title"] = data.item_columns.title
+        for attribute in data.item_attributes:
+            wanted[f"data.item_attributes.{attribute.name}"] = attribute.source_column
+    return wanted
+
+
+def stage_events(source: Source, data: DataConfig) -> ir.Table:
+    """Selects what is needed of every raw row, in file order.
+
+    Returns:
+        Columns `user_text`, `item_text`, `type_index` (-1 unusable, 0 an
+        impression), `instant`, `dropped` (place of the drop reason), `problem`,
+        and as configured `content`, `session`, `dwell_seconds`, `query`,
+        `impression`, `position`, `propensity`, `garbage`, `context_*`,
+        `attribute_*` and `title`.
+    """
+    raw, roles = source.table, data.event_columns
+    type_index, type_problem = _event_type(raw, data)
+    instant, time_problem = _instant(raw, data)
+    problems = [time_problem, type_problem]
+    if PROBLEM in raw.columns:
+        problems.insert(0, raw[PROBLEM])
+    columns: dict[str, Any] = {
+        "user_text": _raw_id(raw[roles.user_id]),
+        "item_text": _raw_id(raw[roles.item_id]),
+        "type_index": type_index,
+        "instant": instant,
+        "dropped": _dropped(raw, data, type_index),
+        "problem": ibis.coalesce(*problems),
+        **_content(raw, data),
+        **_texts(raw, data),
+        **_numbers(raw, data),
+        **_attributes(raw, data),
+    }
+    return raw.select(**columns)
+
+
+def drop_reasons(cleaning: CleaningConfig) -> list[str]:
+    """Returns what the values of `dropped` mean, in order."""
+    reasons = [c.reason or _default_reason(c) for c in cleaning.drop_rows]
+    return [*reasons, NO_IMPRESSION_ID]
+
+
+def _default_reason(condition: RowFilter) -> str:
+    value = "" if condition.value is None else f" {condition.value}"
+    return f"{condition.column} {condition.drop}{value}"
+
+
+def _raw_id(column: Any) -> ir.StringValue:
+    return column.cast("string").fill_null("")
+
+
+def _event_type(raw: ir.Table, data: DataConfig) -> tuple[Any, Any]:
+    column = data.event_columns.event_type
+    if column is None:
+        single = ibis.literal(NUM_SPECIAL_INDICES, "int8")
+        return single, ibis.null("string")
+    text = as_text(raw[column])
+    names = {name: name for name in data.event_types} | data.event_type_names
+    cases = [
+        (value, data.event_types.index(name) + NUM_SPECIAL_INDICES)
+        for value, name in names.items()
+        if name in data.event_types
+    ]
+    if data.impression_event_type is not None:
+        cases.insert(0, (data.impression_event_type, IMPRESSION_TYPE))
+    index: Any = text.cases(*cases, else_=-1).cast("int8")
+    unknown = ibis.literal("unknown event type '") + text + "'"
+    problem = ibis.cases(
+        (text.isnull(), "no event type"),
+        (index < 0, unknown),
+        else_=ibis.null("string"),
+    )
+    return index.fill_null(-1), problem
+
+
+def _instant(raw: ir.Table, data: DataConfig) -> tuple[Any, Any]:
+    column = data.event_columns.timestamp
+    if column is None:
+        return ibis.literal(0, "int64"), ibis.null("string")
+    return as_instant(raw[column], data.timestamp_unit)
+
+
+def _dropped(raw: ir.Table, data: DataConfig, type_index: Any) -> Any:
+    conditions = [_meets(raw, c) for c in data.cleaning.drop_rows]
+    if data.impression_event_type is not None:
+        impression = data.event_columns.impression_id
+        is_shown = type_index == IMPRESSION_TYPE
+        conditions.append(
+            is_shown & as_text(raw[impression]).isnull() if impression else is_shown
+        )
+    if not conditions:
+        return ibis.null("int8")
+    cases = [(c.fill_null(False), place) for place, c in enumerate(conditions)]
+    found: Any = ibis.cases(*cases, else_=ibis.null("int8"))
+    return found.cast("int8")
+
+
+def _meets(raw: ir.Table, condition: RowFilter) -> Any:
+    column: Any = raw[condition.column]
+    text, value = as_text(column), condition.value
+    match condition.drop:
+        case "missing":
+            return text.isnull() | (text.lower() == "nan")
+        case "starts_with":
+            return text.startswith(str(value))
+        case "not_matches":
+            return ~text.re_search(str(value)).fill_null(False)
+        case "equals" if not isinstance(value, str):
+            return as_number(column) == value
+        case "equals":
+            return text == value
+        case "at_most":
+            return as_number(column) <= float(value or 0)
+        case "below":
+            return as_number(column) < float(value or 0)
+
+
+def _content(raw: ir.Table, data: DataConfig) -> dict[str, Any]:
+    """Returns a hash of every role, by which equal rows are found."""
+    if data.cleaning.duplicates != "exact" or data.event_columns.timestamp is None:
+        return {}
+    used = {FILE, LINE, PROBLEM, data.event_columns.user_id, data.event_columns.item_id}
+    used |= {data.event_columns.timestamp, data.event_columns.event_type or ""}
+    roles = {k: c for k, c in wanted_columns(data).items() if "drop_rows" not in k}
+    others = [c for c in dict.fromkeys(roles.values()) if c not in used]
+    return {"content": content_hash({c: raw[c] for c in others})} if others else {}
+
+
+def _texts(raw: ir.Table, data: DataConfig) -> dict[str, Any]:
+    roles, columns = data.event_columns, {}
+    if roles.session_id:
+        columns["session"] = as_text(raw[roles.session_id]).hash()
+    if roles.query:
+        columns["query"] = as_text(raw[roles.query]).fill_null("")
+    if roles.impression_id:
+        columns["impression"] = as_text(raw[roles.impression_id])
+    return columns
+
+
+def _numbers(raw: ir.Table, data: DataConfig) -> dict[str, Any]:
+    """Returns the kept numbers, and in `garbage` one bit per unusable one."""
+    columns: dict[str, Any] = {}
+    garbage: Any = ibis.literal(0, "int16")
+    for bit, role in enumerate(NUMBER_ROLES):
+        name = getattr(data.event_columns, role.role)
+        if name is None:
+            continue
+        number: Any = as_number(raw[name])
+        bad = is_garbage(raw[name], number)
+        if role.lowest is not None or role.highest is not None:
+            low = float("-inf") if role.lowest is None else role.lowest
+            high = float("inf") if role.highest is None else role.highest
+            usable = number.between(low, high)
+            allowed = usable | (number == role.unknown) if role.unknown == 0 else usable
+            bad = bad | ~allowed.fill_null(True)
+            number = ibis.ifelse(usable, number, ibis.null("float64"))
+        garbage = garbage + ibis.ifelse(bad, 2**bit, 0)
+        if role.role in KEPT_NUMBERS:
+            columns[role.role] = number.cast("float32")
+    return (
+        {**columns, "garbage": garbage.cast("int16")}
+        if columns or _has_numbers(data)
+        else {}
+    )
+
+
+def _has_numbers(data: DataConfig) -> bool:
+    return any(getattr(data.event_columns, role.role) for role in NUMBER_ROLES)
+
+
+def _attributes(raw: ir.Table, data: DataConfig) -> dict[str, Any]:
+    declared = [(f"context_{a.name}", a) for a in data.context]
+    if data.items is None:
+        declared += [(f"attribute_{a.name}", a) for a in data.item_attributes]
+    columns: dict[str, Any] = {}
+    for name, attribute in declared:
+        column = raw[attribute.source_column]
+        if attribute.kind == AttributeKind.NUMERIC:
+            columns[name] = as_number(column)
+        else:
+            columns[name] = as_text(column, separator=attribute.separator)
+    if data.items is None and data.item_columns.title:
+        columns["title"] = as_text(raw[data.item_columns.title])
+    return columns

@@ -1,0 +1,101 @@
+"""What a preparation says of its result: checks, counts and warnings."""
+
+from typing import Any
+
+import ibis.expr.types as ir
+from ibis.backends.duckdb import Backend
+
+from tfrec.config import DataConfig
+from tfrec.data.loading import LoadReport
+from tfrec.data.splits import MIN_TARGETS, Boundaries
+from tfrec.data.store import SPLIT_INDEX, TRAIN
+from tfrec.data.writer import Statistics
+from tfrec.schema import Schema
+
+
+def check_splits(
+    engine: Backend,
+    events: ir.Table,
+    target_indices: list[int],
+    boundaries: Boundaries | None,
+    data: DataConfig,
+) -> None:
+    """Checks that there is something to learn from.
+
+    Raises:
+        ValueError: If no target event is in training.
+    """
+    is_target = events["type_index"].isin(target_indices)
+    training = events.filter(is_target & (events["split"] == TRAIN))
+    if int(engine.execute(training.count())):
+        return
+    targets = list(data.target_event_types or data.event_types)
+    if boundaries is None:
+        raise ValueError(
+            f"`data.target_event_types` must occur in training. Received: {targets}, "
+            "of which the log has none. Check `data.event_type_names`."
+        )
+    cut = boundaries.to_json(data.time_zone)
+    raise ValueError(
+        "`data.split` must leave events to train on. Received: no event of the types "
+        f"{targets} before {cut['validation_start_iso']}, where validation starts "
+        f"(validation_days={data.split.validation_days}, test_days="
+        f"{data.split.test_days}, the log ends before {cut['end_iso']}). Shorten them, "
+        "correct a last timestamp that lies in the future, or use `leave_one_out`."
+    )
+
+
+def build_summary(
+    schema: Schema,
+    reports: dict[str, LoadReport],
+    statistics: Statistics,
+    *,
+    split: str,
+    boundaries: dict[str, Any] | None,
+    num_items: int,
+    impressions: dict[str, int] | None,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """Returns the part of the manifest that describes the data."""
+    by_split = {
+        name: dict(zip(schema.event_types, map(int, statistics.events[i]), strict=True))
+        for name, i in SPLIT_INDEX.items()
+    }
+    repeats = statistics.train_repeats / max(statistics.train_targets, 1)
+    warnings = {k: n for r in reports.values() for k, n in r.warnings.items()}
+    return {
+        "counts": {
+            "users": statistics.num_users,
+            "items": num_items,
+            "events": int(statistics.events.sum()),
+            "events_by_split": by_split,
+            "users_by_split": {
+                name: int(statistics.users[i]) for name, i in SPLIT_INDEX.items()
+            },
+            "train_target_events": statistics.train_targets,
+            "impressions": impressions,
+        },
+        "repeat_share_train": repeats,
+        "split": {"protocol": split, "boundaries": boundaries},
+        "rejects": {name: r.summary.to_json() for name, r in reports.items()},
+        "dropped": {name: r.dropped for name, r in reports.items()},
+        "warnings": [
+            *(f"{n:,} x {k}" for k, n in warnings.items()),
+            *_notes(statistics),
+        ],
+        "seconds": seconds,
+    }
+
+
+def _notes(statistics: Statistics) -> list[str]:
+    notes = [
+        f"no user has events in {name}: nothing can be measured there"
+        for name, index in SPLIT_INDEX.items()
+        if not statistics.users[index]
+    ]
+    if notes:
+        notes.append(
+            f"leave_one_out needs users with {MIN_TARGETS} target events, by_time "
+            "events in every window"
+        )
+    return notes

@@ -1,0 +1,134 @@
+"""Turns raw values into ids, numbers and instants; says why one cannot be used."""
+
+from typing import Any, Literal
+
+import ibis
+import ibis.expr.datatypes as dt
+import ibis.expr.types as ir
+
+from tfrec.data.engine import MICROSECONDS, microseconds
+
+# Spellings of "nothing" that databases and data frames leave in id columns.
+MISSING_IDS = ("nan", "null", "none", "\\n", "<na>")
+END_SECONDS = 4_102_444_800  # 2100-01-01: later instants are taken for errors.
+# 1e11 is the year 5138 in seconds and March 1973 in milliseconds.
+MILLISECOND_THRESHOLD = 100_000_000_000
+_DATES = (19_000_101, 21_001_231)  # 20191001 is a day, not a second of 1970.
+
+NO_TIME = "no timestamp"
+BAD_TIME = "unparseable timestamp"
+EARLY_TIME = "timestamp before 1970-01-01 00:00:01"
+LATE_TIME = "timestamp after 2099"
+MILLISECONDS_TIME = "timestamp in milliseconds (set data.timestamp_unit: milliseconds)"
+SECONDS_TIME = "timestamp in seconds (set data.timestamp_unit: seconds)"
+DATE_TIME = "timestamp written as YYYYMMDD (write YYYY-MM-DD)"
+
+
+def as_text(column: ir.Value, *, separator: str = "/") -> ir.StringValue:
+    """Returns stripped text, null where there is none; lists are joined."""
+    value: Any = column
+    kind = value.type()
+    if kind.is_array():
+        value = value.cast("array<string>").join(separator)
+    elif kind.is_floating():
+        value = ibis.ifelse(value.isnan(), ibis.null(kind), value)
+    return value.cast("string").strip().nullif("")
+
+
+def clean_id(column: ir.StringValue) -> ir.StringValue:
+    """Returns ids as they are served, null where there is none.
+
+    Whole numbers written as floats ("17850.0", as data frames write them as soon
+    as one is missing) lose the ".0"; all other ids keep their spelling.
+    """
+    text: Any = column.strip()
+    is_float = text.endswith("0") & text.re_search(r"^-?[0-9]+\.0+$")
+    text = ibis.ifelse(is_float, text.re_replace(r"\.0+$", ""), text)
+    is_missing = (text == "") | ((text.length() <= 4) & text.lower().isin(MISSING_IDS))
+    return ibis.ifelse(is_missing, ibis.null("string"), text)
+
+
+def id_problem(column: ir.StringValue, *, what: str) -> ir.StringValue:
+    """Returns why a cleaned id cannot be used; null if it can."""
+    has_newline = column.contains("\n") | column.contains("\r")
+    return ibis.cases(
+        (column.isnull(), f"no {what} id"),
+        (has_newline, f"line break in {what} id"),
+        else_=ibis.null("string"),
+    )
+
+
+def as_number(column: ir.Value) -> ir.FloatingValue:
+    """Returns float64; null for what is no finite number."""
+    value: Any = column
+    if value.type().is_string():
+        value = value.try_cast("float64")
+    elif not value.type().is_floating():
+        return value.cast("float64")
+    value = value.cast("float64")
+    is_bad = value.isnan() | value.isinf()
+    return ibis.ifelse(is_bad, ibis.null("float64"), value)
+
+
+def is_garbage(column: ir.Value, number: ir.FloatingValue) -> ir.BooleanValue:
+    """Returns True where there is a value but no number."""
+    raw: Any = column
+    present = raw.strip() != "" if raw.type().is_string() else raw.notnull()
+    return present.fill_null(False) & number.isnull()
+
+
+def as_instant(
+    column: ir.Value, unit: Literal["auto", "seconds", "milliseconds"]
+) -> tuple[ir.IntegerValue, ir.StringValue]:
+    """Reads timestamps.
+
+    Args:
+        column: Numbers, ISO 8601 text with or without zone, dates or timestamps.
+        unit: Unit of numbers; `auto` is seconds.
+
+    Returns:
+        Microseconds since 1970 and why it cannot be used; each null where the
+        other is not.
+    """
+    raw: Any = column
+    kind = raw.type()
+    number, instant = ibis.null("float64"), ibis.null("int64")
+    if kind.is_string():
+        raw = raw.strip().nullif("")
+        number, instant = raw.try_cast("float64"), microseconds(raw)
+    elif kind.is_numeric():
+        number = raw.cast("float64")
+    else:
+        instant = microseconds(raw)
+    factor = MICROSECONDS / 1000 if unit == "milliseconds" else MICROSECONDS
+    limit = END_SECONDS * MICROSECONDS / factor
+    from_number: Any = ibis.ifelse(
+        number.between(-limit, limit), (number * factor).round(), ibis.null("float64")
+    )
+    value: Any = ibis.coalesce(from_number.cast("int64"), instant)
+    problem = _time_problem(raw, number, value, unit)
+    return ibis.ifelse(problem.isnull(), value, ibis.null("int64")), problem
+
+
+def _time_problem(raw: Any, number: Any, value: Any, unit: str) -> ir.StringValue:
+    is_number = number.notnull() & ~number.isnan() & ~number.isinf()
+    cases: list[tuple[Any, str]] = [(raw.isnull(), NO_TIME)]
+    if unit == "milliseconds":
+        cases.append(
+            (is_number & number.between(1, MILLISECOND_THRESHOLD), SECONDS_TIME)
+        )
+    else:
+        cases.append((is_number & (number >= MILLISECOND_THRESHOLD), MILLISECONDS_TIME))
+    if unit == "auto":
+        cases.append((is_number & number.between(*_DATES), DATE_TIME))
+    is_late = (value >= END_SECONDS * MICROSECONDS) | (is_number & (number > 0))
+    cases += [
+        (value.between(1, END_SECONDS * MICROSECONDS - 1), ""),
+        (is_late, LATE_TIME),
+        (value.notnull() | is_number, EARLY_TIME),
+    ]
+    found: Any = ibis.cases(*cases, else_=BAD_TIME)
+    return found.nullif("")
+
+
+INDEX_TYPE = dt.int32

@@ -1,0 +1,102 @@
+"""Cleans and splits a log into a prepared dataset.
+
+python -m tfrec.prepare --config configs/online_retail.yaml [--overwrite]
+"""
+
+import sys
+from typing import Any
+
+import duckdb
+from jsonargparse import ArgumentParser
+from rich.console import Console
+from rich.table import Table
+
+from tfrec.config_file import load_config_and_options
+from tfrec.data.prepare import prepare
+from tfrec.data.store import PreparedDataset
+
+_DESCRIPTION = (
+    "Reads the event log and the catalogue that `data` in the configuration names, "
+    "cleans them, splits them into training, validation and test, and writes the "
+    "prepared dataset that `tfrec.train` reads. Rows that cannot be used are counted "
+    "and kept in rejects.csv. docs/preparation.md explains every step."
+)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    config, options = load_config_and_options(
+        argv, description=_DESCRIPTION, add_options=_add_options
+    )
+    console = Console(stderr=True)
+    try:
+        dataset = prepare(config, overwrite=options.overwrite)
+    except (OSError, ValueError, MemoryError, duckdb.Error) as error:
+        console.print(
+            f"tfrec.prepare: {error}", style="red", markup=False, soft_wrap=True
+        )
+        return 1
+    show(dataset, Console())
+    return 0
+
+
+def _add_options(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="Replace a prepared dataset that was made of other data.",
+    )
+
+
+def show(dataset: PreparedDataset, console: Console) -> None:
+    """Prints what a prepared dataset holds and what was left out."""
+    manifest = dataset.manifest
+    console.print(_counts_table(manifest))
+    left_out = _left_out_table(manifest)
+    if left_out.row_count:
+        console.print(left_out)
+    for warning in manifest["warnings"]:
+        console.print(f"Warning: {warning}", style="yellow", markup=False)
+    total = sum(manifest["seconds"].values())
+    console.print(f"Prepared in {total:.1f} s: {dataset.path}", soft_wrap=True)
+
+
+def _counts_table(manifest: dict[str, Any]) -> Table:
+    counts = manifest["counts"]
+    title = f"{manifest['name']}: {counts['users']:,} users, {counts['items']:,} items"
+    table = Table(title=title)
+    table.add_column("split")
+    for column in ("from", "users", "events"):
+        table.add_column(column, justify="right")
+    types = manifest["schema"]["event_types"]
+    for name in types:
+        table.add_column(name, justify="right")
+    cuts = manifest["split"]["boundaries"] or {}
+    for split, by_type in counts["events_by_split"].items():
+        users = counts["users_by_split"][split]
+        start = cuts.get(f"{split}_start_iso", "")
+        numbers = (users, sum(by_type.values()), *(by_type[t] for t in types))
+        table.add_row(split, start, *(f"{n:,}" for n in numbers))
+    return table
+
+
+def _left_out_table(manifest: dict[str, Any]) -> Table:
+    table = Table(title="Left out")
+    table.add_column("table")
+    table.add_column("rows", justify="right")
+    table.add_column("why", overflow="fold")
+    for name, dropped in manifest["dropped"].items():
+        for reason, count in dropped.items():
+            if count:
+                table.add_row(name, f"{count:,}", f"dropped: {reason}")
+    for name, rejects in manifest["rejects"].items():
+        for entry in rejects["reasons"]:
+            example = entry["example"]
+            place = f"{example['file']} row {example['row']}"
+            text = f"unusable: {entry['reason']} (e.g. {place})"
+            table.add_row(name, f"{entry['count']:,}", text)
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())
