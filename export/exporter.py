@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from export.dense_reads import use_dense_reads
 from export.gates import GateResult, run_gates
 from export.model_card import write_model_card
 from export.requests import RequestSampler
@@ -166,6 +167,7 @@ def _save(module: ServingModule, path: Path) -> None:
         for served_name in served_names(name)
     }
     tf.saved_model.save(module, str(path), signatures=signatures)
+    use_dense_reads(path)
 
 
 def _write_extra(

@@ -35,30 +35,37 @@ class VocabularyLookup(tf.Module):
 
     def __init__(self, vocabulary: Vocabulary, asset_path: Path) -> None:
         super().__init__()
-        self.asset_path = str(asset_path)
-        _write_tokens(vocabulary, asset_path)
-        self._table = tf.lookup.StaticHashTable(
-            tf.lookup.TextFileInitializer(
-                self.asset_path,
-                key_dtype=tf.string,
-                key_index=tf.lookup.TextFileIndex.WHOLE_LINE,
-                value_dtype=tf.int64,
-                value_index=tf.lookup.TextFileIndex.LINE_NUMBER,
-                value_index_offset=NUM_SPECIAL_INDICES,
-            ),
-            default_value=OOV_INDEX,
-        )
+        self._table = _table(vocabulary, asset_path)
         special = [""] * NUM_SPECIAL_INDICES
         self._tokens = tf.constant([*special, *vocabulary.tokens], tf.string)
 
     def lookup(self, values: tf.Tensor) -> tf.Tensor:
         """Returns the int32 indices of strings: "" is 0, unknown ones are 1."""
-        index = tf.cast(self._table.lookup(values), tf.int32)
+        index: tf.Tensor | int = OOV_INDEX
+        if self._table is not None:
+            index = tf.cast(self._table.lookup(values), tf.int32)
         return tf.where(tf.equal(values, ""), PADDING_INDEX, index)
 
     def tokens(self, index: tf.Tensor) -> tf.Tensor:
         """Returns the strings of int32 indices; padding and unknown are ""."""
         return tf.gather(self._tokens, index)
+
+
+def _table(vocabulary: Vocabulary, path: Path) -> tf.lookup.StaticHashTable | None:
+    if not vocabulary.tokens:
+        return None  # TensorFlow makes no table from an empty file.
+    _write_tokens(vocabulary, path)
+    return tf.lookup.StaticHashTable(
+        tf.lookup.TextFileInitializer(
+            str(path),
+            key_dtype=tf.string,
+            key_index=tf.lookup.TextFileIndex.WHOLE_LINE,
+            value_dtype=tf.int64,
+            value_index=tf.lookup.TextFileIndex.LINE_NUMBER,
+            value_index_offset=NUM_SPECIAL_INDICES,
+        ),
+        default_value=OOV_INDEX,
+    )
 
 
 def _write_tokens(vocabulary: Vocabulary, path: Path) -> None:
