@@ -1,0 +1,151 @@
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+from tfrec_client import Event, Recommendation
+
+from serving.demo import main
+from serving.demo_report import print_shopper, print_summary
+from serving.demo_shoppers import Shopper, pick_shoppers
+from tests.synthetic import make_sequences, write_prepared
+from tfrec.config import ExperimentConfig
+from tfrec.schema import AttributeKind, AttributeSpec, Schema
+
+ROOT = Path(__file__).parent.parent.parent
+CONFIG = ExperimentConfig.model_validate(
+    {
+        "name": "toy",
+        "data": {"events": {"paths": ["x"]}, "split": {"protocol": "leave_one_out"}},
+        "retrieval": {"max_history_length": 3},
+    }
+)
+
+
+def printed(function: object, *arguments: object) -> str:
+    console = Console(file=io.StringIO(), width=100)
+    function(console, *arguments)  # pyright: ignore[reportCallIssue]
+    return console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_a_folder_of_something_else_is_not_touched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    assert main(["--run_dir", str(tmp_path)]) == 1
+    assert "is not from a demo: nothing was changed" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_shoppers_are_read_back_as_a_shop_would_send_them(tmp_path: Path) -> None:
+    schema = Schema(
+        event_types=("event",),
+        target_event_types=("event",),
+        context=(AttributeSpec("country", AttributeKind.CATEGORICAL),),
+    )
+    sequences = make_sequences(
+        [[0, 1, 2, 3, 4]],
+        timestamps=[[10, 20, 30, 40, 50]],
+        context={"country": np.array([2, 2, 2, 2, 3], np.int32)},
+    )
+    dataset = write_prepared(
+        tmp_path / "prepared",
+        sequences,
+        schema=schema,
+        context_tokens={"country": ["se", "cn"]},
+    )
+    (shopper,) = pick_shoppers(
+        dataset, CONFIG, num_shoppers=3, min_history_length=2, seed=0
+    )
+    # The model reads three events; the fifth is the test event.
+    expected = [Event(f"item {i}", "event", 10 * (i + 1)) for i in (1, 2, 3)]
+    assert shopper.history == expected
+    assert shopper.request_timestamp == 50
+    assert shopper.next_item_id == "item 4"
+    assert shopper.context == {"country": "cn"}
+    assert shopper.request(k=7).k == 7
+
+
+def test_shoppers_with_too_short_histories_come_last(tmp_path: Path) -> None:
+    sequences = make_sequences([[0, 1, 2], [1, 2, 3, 4, 5, 6], [3, 4, 5]])
+    dataset = write_prepared(tmp_path / "prepared", sequences)
+    (longest,) = pick_shoppers(
+        dataset, CONFIG, num_shoppers=1, min_history_length=4, seed=0
+    )
+    assert longest.user_id == "user 1"
+
+
+def test_a_shopper_is_printed_with_titles_scores_and_heads() -> None:
+    history = [Event("a", "view", 10, 4.0), Event("b", "cart", 20)]
+    shopper = Shopper("anna", history, {}, 30, "c")
+    items = [
+        Recommendation("c", 1.5, 0.25, {"cart_probability": 0.125}),
+        Recommendation("d", 1.0, 0.75, {"cart_probability": 0.0625}),
+    ]
+    titles = {"a": "Lamp", "b": "Bulb", "c": "Shade"}
+    text = printed(print_shopper, shopper, items, titles)
+    assert "Shopper anna" in text
+    assert "view      Lamp (4 s)" in text
+    (chosen,) = [line for line in text.splitlines() if "chosen next" in line]
+    assert chosen.split() == ["1", "Shade", "←", "chosen", "next"] + [
+        "1.500",
+        "0.250",
+        "0.125",
+    ]
+    # No title is known for the second: its id stands for it.
+    assert ["2", "d", "1.000", "0.750", "0.062"] in [
+        line.split() for line in text.splitlines()
+    ]
+
+
+def test_the_last_table_orders_baselines_and_gives_shares_of_the_oracle() -> None:
+    summary = {
+        "seconds": {"train": 12.0},
+        "oracle": {"HR@10": 0.5, "NDCG@10": 0.4},
+        "ranking": {"HR@10": 0.4, "NDCG@10": 0.3},
+        "retrieval": {"HR@10": 0.3, "NDCG@10": 0.2},
+        "baselines": {
+            "pop": {"HR@10": 0.1, "NDCG@10": 0.05},
+            "markov": {"HR@10": 0.2, "NDCG@10": 0.1},
+        },
+        "serving": {"p50_ms": 2.0, "p99_ms": 9.5, "requests": 50, "errors": 0},
+        "paths": {"report": "runs/demo/report.md"},
+    }
+    text = printed(print_summary, summary)
+    assert text.index("baseline markov") < text.index("baseline pop")
+    (ranking,) = [line for line in text.splitlines() if "then ranking" in line]
+    assert "75%" in ranking
+    assert "p50 2.0 ms" in text
+    assert "0 of 50 failed" in text
+    assert "runs/demo/report.md" in text
+
+
+@pytest.mark.slow
+def test_the_whole_way_on_a_tiny_shop(tmp_path: Path) -> None:
+    run_dir = tmp_path / "demo"
+    command = [sys.executable, "-m", "serving.demo", "--size", "tiny"]
+    result = subprocess.run(
+        [*command, "--run_dir", str(run_dir)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    assert result.stdout.count("Shopper ") == 3
+    summary = json.loads((run_dir / "summary.json").read_text())
+    stages = {"simulate", "prepare", "train", "oracle", "export", "serve", "total"}
+    assert stages <= set(summary["seconds"])
+    for name in ("retrieval", "ranking", "oracle"):
+        assert 0 <= summary[name]["NDCG@10"] <= summary[name]["HR@10"] <= 1
+    assert "pop" in summary["baselines"]
+    assert summary["oracle"]["NDCG@10"] > summary["baselines"]["pop"]["NDCG@10"]
+    assert summary["serving"]["errors"] == 0
+    assert summary["serving"]["requests"] == 1000
+    assert 0 < summary["serving"]["p50_ms"] <= summary["serving"]["p99_ms"]
+    for path in summary["paths"].values():
+        assert Path(path).exists(), path
