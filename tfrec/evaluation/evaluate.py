@@ -14,6 +14,7 @@ from rich.progress import (
 )
 
 from tfrec.data.store import EventSequences
+from tfrec.evaluation.coverage import mark_recommended
 from tfrec.evaluation.metrics import metric_names, parse_metric, query_metrics
 from tfrec.evaluation.protocols import EvaluationQueries, Scorer
 from tfrec.evaluation.ranks import (
@@ -22,7 +23,6 @@ from tfrec.evaluation.ranks import (
     build_ranking_task,
     check_scores,
     hide_seen,
-    mark_recommended,
     rank_positives,
 )
 from tfrec.evaluation.result import EvaluationResult, ScorerResult

@@ -103,7 +103,7 @@ def rank_positives(scores: np.ndarray, task: RankingTask) -> PositiveRanks:
     rows, columns = task.positive_rows[known], task.positive_columns[known]
     positive_scores = scores[rows, columns]
     shown = positive_scores > -np.inf
-    slots = _places_within_rows(rows)
+    slots = places_within_rows(rows)
     seen_scores = scores[task.seen_rows, task.seen_columns]
     not_below = np.zeros(len(known), np.int64)  # Items with a score >= the positive's.
     seen_not_below = np.zeros(len(known), np.int64)
@@ -157,45 +157,7 @@ def hide_seen(scores: np.ndarray, task: RankingTask) -> None:
     scores[task.seen_rows, task.seen_columns] = -np.inf
 
 
-def mark_recommended(
-    scores: np.ndarray, ks: tuple[int, ...], recommended: np.ndarray
-) -> None:
-    """Marks in place which items reach the top k of any row.
-
-    Args:
-        scores: float32 `[batch_size, num_items]`; -inf is never recommended.
-        ks: List lengths.
-        recommended: bool `[len(ks), num_items]`.
-    """
-    top = _top_columns(scores, min(max(ks), scores.shape[1]))
-    shown = np.take_along_axis(scores, top, axis=1) > -np.inf
-    for i, k in enumerate(ks):
-        recommended[i, top[:, :k][shown[:, :k]]] = True
-
-
-def _top_columns(scores: np.ndarray, k: int) -> np.ndarray:
-    """Returns int64 `[batch_size, k]`, best first; ties by column.
-
-    `np.partition` is about three times as fast as `np.argpartition`.
-    """
-    num_items = scores.shape[1]
-    threshold = np.partition(scores, num_items - k, axis=1)[:, num_items - k, None]
-    chosen = scores >= threshold
-    tied = np.flatnonzero(np.count_nonzero(chosen, axis=1) > k)
-    if len(tied):
-        greater = scores[tied] > threshold[tied]
-        equal = scores[tied] == threshold[tied]
-        places = np.cumsum(equal, axis=1, dtype=np.int32)
-        missing = k - np.count_nonzero(greater, axis=1)
-        chosen[tied] = greater | (equal & (places <= missing[:, None]))
-    columns = np.nonzero(chosen)[1].reshape(len(scores), k)
-    order = np.argsort(
-        -np.take_along_axis(scores, columns, axis=1), axis=1, kind="stable"
-    )
-    return np.take_along_axis(columns, order, axis=1)
-
-
-def _places_within_rows(rows: np.ndarray) -> np.ndarray:
+def places_within_rows(rows: np.ndarray) -> np.ndarray:
     """Counts 0, 1, … within each run of equal, ascending `rows`."""
     starts = np.searchsorted(rows, rows)
     return np.arange(len(rows)) - starts

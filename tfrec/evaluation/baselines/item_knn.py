@@ -48,9 +48,9 @@ class ItemKNN(Baseline):
     def __init__(
         self,
         *,
-        num_neighbours: int = 200,
-        shrinkage: float = 5.0,
-        decay: float = 0.9,
+        num_neighbours: int = 500,
+        shrinkage: float = 10.0,
+        decay: float = 0.6,
         max_history_length: int = 50,
     ) -> None:
         self.num_neighbours = num_neighbours

@@ -42,7 +42,7 @@ class TfIdf(Baseline):
 
     name: ClassVar[str] = "tfidf"
 
-    def __init__(self, *, decay: float = 0.8, max_history_length: int = 50) -> None:
+    def __init__(self, *, decay: float = 0.7, max_history_length: int = 50) -> None:
         self.decay = decay
         self.max_history_length = max_history_length
 
