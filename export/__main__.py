@@ -1,6 +1,7 @@
 """Exports a trained run as a SavedModel: `python -m export --run runs/demo`."""
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -38,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     # TensorFlow reads this when it is imported: warnings and errors only.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Its Python side warns that the loader of sessions is old; servers use it.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     from export.errors import ExportGateError
 
     console = Console()

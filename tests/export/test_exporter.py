@@ -1,0 +1,141 @@
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+from export.errors import ExportGateError
+from export.exporter import ExportReport, export_model, export_schema
+from export.loaded_model import LoadedModel
+from export.requests import RequestSampler
+from tests.export.conftest import Toy
+from tests.export.fakes import FakeRecommender
+from tfrec.features.request import Request
+from tfrec.schema import Schema
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_export_passes_all_gates_and_says_so(exported: ExportReport, toy: Toy):
+    assert [gate.name for gate in exported.gates] == ["known ops", "parity", "warm-up"]
+    assert exported.path == toy.config.run_path / "model" / "toy" / "1"
+    assert exported.num_bytes == sum(
+        path.stat().st_size for path in exported.path.rglob("*") if path.is_file()
+    )
+    assert {name for name, _, _ in exported.signatures} == {
+        "recommend",
+        "serving_default",
+        "retrieve",
+        "rank",
+        "similar_items",
+    }
+
+
+def test_vocabularies_are_assets_and_hold_odd_ids(exported: ExportReport):
+    assets = {path.name for path in (exported.path / "assets").iterdir()}
+    assert assets == {
+        "item_id.txt",
+        "event_type.txt",
+        "context_country.txt",
+        "filter_brand.txt",
+        "filter_category.txt",
+    }
+
+
+def test_serving_default_is_recommend(exported: ExportReport, sampler: RequestSampler):
+    request = sampler.parity_requests()[2]
+    with LoadedModel(exported.path) as model:
+        first = model.call("recommend", request.inputs)
+        second = model.call("serving_default", request.inputs)
+    assert first.keys() == second.keys()
+    for name, values in first.items():
+        np.testing.assert_array_equal(values, second[name])
+
+
+def test_extra_files_hold_schema_config_and_card(exported: ExportReport, toy: Toy):
+    extra = exported.path / "assets.extra"
+    assert (
+        Schema.from_json(json.loads((extra / "schema.json").read_text())) == toy.schema
+    )
+    config = yaml.safe_load((extra / "config.yaml").read_text())
+    assert config["export"]["filters"] == ["category", "brand"]
+    assert toy.schema.schema_hash in (extra / "model_card.md").read_text()
+
+
+def test_no_gather_from_a_variable_is_left(exported: ExportReport):
+    model = SavedModel()
+    model.ParseFromString((exported.path / "saved_model.pb").read_bytes())
+    functions = model.meta_graphs[0].graph_def.library.function
+    ops = {node.op for function in functions for node in function.node_def}
+    assert "ResourceGather" not in ops
+    assert {"GatherV2", "ReadVariableOp"} <= ops
+
+
+def test_second_export_is_the_next_version_and_a_taken_one_changes_nothing(
+    toy: Toy, exported: ExportReport
+):
+    parent = exported.path.parent
+    before = digests(parent)
+    with pytest.raises(FileExistsError, match="Version 1 must be new"):
+        export_model(toy.recommender, toy.dataset, toy.config, version=1)
+    assert digests(parent) == before
+    path = export_model(toy.recommender, toy.dataset, toy.config)
+    assert path.name == str(int(max(p.name for p in parent.iterdir())))
+    assert path.name != "1"
+
+
+class OtherInGraphs(FakeRecommender):
+    """Answers otherwise when it is traced: what the parity gate is for."""
+
+    def retrieval_scores(self, request: Request) -> tf.Tensor:
+        scores = super().retrieval_scores(request)
+        return scores if tf.executing_eagerly() else -scores
+
+
+class CallsPython(FakeRecommender):
+    """Needs this process to answer: what the op gate is for."""
+
+    def retrieval_scores(self, request: Request) -> tf.Tensor:
+        scores = super().retrieval_scores(request)
+        (same,) = tf.numpy_function(lambda x: [x], [scores], [tf.float32])
+        return tf.ensure_shape(same, scores.shape)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (OtherInGraphs, r"(?s)answer as the eager one.*'recommend'.*scores of row"),
+        (CallsPython, r"Received: op PyFunc \(in __inference_"),
+    ],
+)
+def test_failed_gate_leaves_nothing(
+    toy: Toy, tmp_path: Path, kind: type[FakeRecommender], message: str
+):
+    model_dir = tmp_path / "models"
+    recommender = kind(toy.schema, num_items=7)
+    with pytest.raises(ExportGateError, match=message):
+        export_model(recommender, toy.dataset, toy.config, model_dir=model_dir)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_config_of_other_data_is_refused(toy: Toy):
+    data = toy.config.data.model_copy(update={"event_types": ("view", "purchase")})
+    config = toy.config.model_copy(update={"data": data})
+    with pytest.raises(ValueError, match=r"differs in \['event_types'\]"):
+        export_schema(toy.dataset, config)
+
+
+def test_schema_of_the_export_is_that_of_the_data_with_filters(toy: Toy):
+    expected = dataclasses.replace(toy.dataset.schema, filters=("category", "brand"))
+    assert export_schema(toy.dataset, toy.config) == expected
