@@ -8,6 +8,11 @@ _GROUP_SIZE = 16  # Columns whose maximum bounds the k-th best score.
 _CROWD = 8  # More candidates than this many times k are cut first.
 
 
+def coverage_names(ks: tuple[int, ...]) -> tuple[str, ...]:
+    """Returns the names, such as `coverage@10`: share of items in any top k."""
+    return tuple(f"coverage@{k}" for k in ks)
+
+
 def mark_recommended(
     scores: np.ndarray, ks: tuple[int, ...], recommended: np.ndarray
 ) -> None:

@@ -14,7 +14,13 @@ from rich.progress import (
 )
 
 from tfrec.data.store import EventSequences
-from tfrec.evaluation.coverage import mark_recommended
+from tfrec.evaluation.coverage import coverage_names, mark_recommended
+from tfrec.evaluation.grouping import (
+    build_slices,
+    group_values,
+    slice_means,
+    slice_sizes,
+)
 from tfrec.evaluation.metrics import metric_names, parse_metric, query_metrics
 from tfrec.evaluation.protocols import EvaluationQueries, Scorer
 from tfrec.evaluation.ranks import (
@@ -26,16 +32,9 @@ from tfrec.evaluation.ranks import (
     rank_positives,
 )
 from tfrec.evaluation.result import EvaluationResult, ScorerResult
-from tfrec.evaluation.slices import (
-    history_length_slices,
-    popularity_slices,
-    seen_slices,
-)
 
 MAX_SCORE_BYTES = 32_000_000  # Of one batch of scores.
 MAX_BATCH_SIZE = 1024
-
-_Slices = dict[str, dict[str, np.ndarray]]
 
 
 class _RankedBatch(NamedTuple):
@@ -106,20 +105,19 @@ def evaluate(
         mark_recommended(batch.scores, ks, recommended[i])
     if exclude_seen:
         ranks[:, 0] = ranks[:, 1]
-    slices = _slices(sequences, queries, seen, train_counts=train_counts)
+    slices = build_slices(sequences, queries, seen, train_counts=train_counts)
     found = {
         scorer.name: ScorerResult(
-            groups=_group_values(
+            groups=group_values(
                 ranks[i], queries, seen, ks=ks, exclude_seen=exclude_seen
             ),
-            slices=_slice_means(ranks[i, 0], queries, slices, ks=ks),
-            coverage={
-                f"coverage@{k}": float(recommended[i, j].mean())
-                for j, k in enumerate(ks)
-            },
+            slices=slice_means(ranks[i, 0], queries, slices, ks=ks),
+            coverage=dict(zip(coverage_names(ks), shares, strict=True)),
             seconds=float(seconds[i]),
         )
-        for i, scorer in enumerate(scorers)
+        for i, (scorer, shares) in enumerate(
+            zip(scorers, recommended.mean(axis=2).tolist(), strict=True)
+        )
     }
     return EvaluationResult(
         scorers=found,
@@ -132,10 +130,7 @@ def evaluate(
         num_queries=queries.num_queries,
         num_positives=queries.num_positives,
         num_items=num_items,
-        slice_sizes={
-            kind: {name: int(mask.sum()) for name, mask in parts.items()}
-            for kind, parts in slices.items()
-        },
+        slice_sizes=slice_sizes(slices),
     )
 
 
@@ -250,67 +245,3 @@ def _progress_bar(*, disable: bool) -> Progress:
         transient=True,
         disable=disable,
     )
-
-
-def _group_values(
-    ranks: np.ndarray,
-    queries: EvaluationQueries,
-    seen: np.ndarray,
-    *,
-    ks: tuple[int, ...],
-    exclude_seen: bool,
-) -> dict[str, np.ndarray]:
-    """Computes the values per query of every group that has positives."""
-    everything = np.ones(len(seen), bool)
-    groups = {"all": (ranks[0], everything), "novel": (ranks[1], ~seen)}
-    if not exclude_seen:
-        groups["repeat"] = (ranks[0], seen)
-    return {
-        name: query_metrics(
-            group_ranks[mask],
-            queries.query_of_positive[mask],
-            ks=ks,
-            num_queries=queries.num_queries,
-        )
-        for name, (group_ranks, mask) in groups.items()
-        if mask.any()
-    }
-
-
-def _slices(
-    sequences: EventSequences,
-    queries: EvaluationQueries,
-    seen: np.ndarray,
-    *,
-    train_counts: np.ndarray,
-) -> _Slices:
-    return {
-        "item_popularity": popularity_slices(queries.positive_items, train_counts),
-        "history_length": history_length_slices(
-            queries.history_lengths(sequences), queries.query_of_positive
-        ),
-        "seen_before": seen_slices(seen),
-    }
-
-
-def _slice_means(
-    ranks: np.ndarray,
-    queries: EvaluationQueries,
-    slices: _Slices,
-    *,
-    ks: tuple[int, ...],
-) -> dict[str, dict[str, dict[str, float]]]:
-    """Averages every metric over the queries with a positive in the slice."""
-    names = metric_names(ks)
-
-    def means(mask: np.ndarray) -> dict[str, float]:
-        query_of_positive = queries.query_of_positive[mask]
-        values = query_metrics(
-            ranks[mask], query_of_positive, ks=ks, num_queries=queries.num_queries
-        )
-        return dict(zip(names, np.nanmean(values, axis=0).tolist(), strict=True))
-
-    return {
-        kind: {name: means(mask) for name, mask in parts.items() if mask.any()}
-        for kind, parts in slices.items()
-    }

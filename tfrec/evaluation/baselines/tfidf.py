@@ -13,7 +13,7 @@ from tfrec.evaluation.baselines.base import Baseline, as_filler, popularity
 from tfrec.evaluation.baselines.history import decayed_histories
 from tfrec.evaluation.baselines.sparse_rows import dense_product, normalise_rows
 from tfrec.evaluation.protocols import EvaluatedSplit, EvaluationQueries
-from tfrec.schema import AttributeKind, Schema
+from tfrec.schema import AttributeKind, AttributeSpec, Schema
 
 # Chinese, Japanese and Korean are written without spaces between words.
 _CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af"
@@ -24,8 +24,8 @@ _IS_CJK = re.compile(rf"[{_CJK}]")
 class TfIdf(Baseline):
     """Scores an item by the cosine of its words with those of the history.
 
-    The words of an item are those of its title and of its categorical and path
-    attributes. The history is the sum of its items' vectors, weighted by
+    The words of an item are those of its title and the values of its attributes
+    that are not numbers. The history is the sum of its items' vectors, weighted by
     `decay ** age`. Equal scores are ordered by popularity.
 
         weight(word, item) = (1 + log count) · inverse frequency
@@ -49,10 +49,7 @@ class TfIdf(Baseline):
     @classmethod
     def missing_data(cls, items: pa.Table, schema: Schema) -> str | None:
         """Needs a title or a categorical or path attribute."""
-        names = _text_columns(schema)
-        if any(
-            n in items.column_names and items[n].null_count < len(items) for n in names
-        ):
+        if any(item_words(items, schema)):
             return None
         return "the catalogue has neither titles nor categorical attributes"
 
@@ -65,11 +62,7 @@ class TfIdf(Baseline):
         split: EvaluatedSplit,
     ) -> Self:
         """Builds the item vectors."""
-        names = [n for n in _text_columns(schema) if n in items.column_names]
-        columns = [items[name].to_pylist() for name in names]
-        self._items = tfidf_vectors(
-            [_item_words(v) for v in zip(*columns, strict=True)]
-        )
+        self._items = tfidf_vectors(item_words(items, schema))
         self._words = sparse.csr_array(self._items.T)
         counts = popularity(sequences, schema, split=split, num_items=len(items))
         self._filler = as_filler(counts, below=1e-4)
@@ -130,14 +123,23 @@ def tfidf_vectors(documents: Iterable[list[str]]) -> sparse.csr_array:
     return normalise_rows(counts)
 
 
-def _text_columns(schema: Schema) -> list[str]:
-    attributes = schema.item_attributes
-    return [TITLE, *(a.name for a in attributes if a.kind != AttributeKind.NUMERIC)]
+def item_words(items: pa.Table, schema: Schema) -> list[list[str]]:
+    """Returns per item the words of its title and its attribute values.
+
+    An attribute value is one word, marked with the attribute's name; of a path
+    every prefix is one.
+    """
+    documents: list[list[str]] = [[] for _ in range(len(items))]
+    if TITLE in items.column_names:
+        for words, title in zip(documents, items[TITLE].to_pylist(), strict=True):
+            words.extend(split_words(title or ""))
+    for attribute in _text_attributes(schema):
+        values = items[attribute.name].to_pylist()
+        for words, value in zip(documents, values, strict=True):
+            tokens = attribute.tokens(value)
+            words.extend(f"{attribute.name}={token.lower()}" for token in tokens)
+    return documents
 
 
-def _item_words(values: tuple[str | list[str] | None, ...]) -> list[str]:
-    words = []
-    for value in values:
-        parts = value if isinstance(value, list) else [value]
-        words.extend(word for part in parts if part for word in split_words(part))
-    return words
+def _text_attributes(schema: Schema) -> list[AttributeSpec]:
+    return [a for a in schema.item_attributes if a.kind != AttributeKind.NUMERIC]
