@@ -4,13 +4,12 @@ from collections import Counter
 from typing import Any
 
 import ibis
-import ibis.expr.types as ir
 import numpy as np
 from ibis.backends.duckdb import Backend
 
 from tfrec.config import DataConfig
 from tfrec.data.cleaning import Dictionary
-from tfrec.data.engine import MICROSECONDS, count_rows, materialise
+from tfrec.data.engine import MICROSECONDS, Table, count_rows, materialise
 from tfrec.data.readers import PROBLEM, Source
 from tfrec.data.store import ITEM_ID, TEST, TITLE, TRAIN, TRAIN_COUNT
 from tfrec.data.values import as_number, as_text, clean_id, id_problem, is_garbage
@@ -30,8 +29,8 @@ def wanted_item_columns(data: DataConfig) -> dict[str, str]:
     return wanted
 
 
-def stage_items(source: Source, data: DataConfig) -> ir.Table:
-    """Selects `item_id`, `problem`, `title`, attributes and `garbage`, in file order."""
+def stage_items(source: Source, data: DataConfig) -> Table:
+    """Selects id, `problem`, title, attributes and `garbage`, in file order."""
     raw = source.table
     item_id = clean_id(raw[data.item_columns.item_id].cast("string"))
     problem = id_problem(item_id, what="item")
@@ -52,7 +51,7 @@ def stage_items(source: Source, data: DataConfig) -> ir.Table:
     return raw.select(**columns, garbage=garbage)
 
 
-def keep_last_rows(engine: Backend, staged: ir.Table) -> tuple[ir.Table, int]:
+def keep_last_rows(engine: Backend, staged: Table) -> tuple[Table, int]:
     """Keeps the last row of each item; returns the rows and the number dropped."""
     rows = staged.mutate(row=staged.rowid()).filter(staged["problem"].isnull())
     last = rows.group_by(ITEM_ID).agg(row=rows["row"].max())
@@ -62,8 +61,8 @@ def keep_last_rows(engine: Backend, staged: ir.Table) -> tuple[ir.Table, int]:
 
 
 def items_from_events(
-    engine: Backend, events: ir.Table, items: Dictionary, data: DataConfig
-) -> ir.Table:
+    engine: Backend, events: Table, items: Dictionary, data: DataConfig
+) -> Table:
     """Reads titles and attributes off the events before the test.
 
     Text: the most frequent value, ties to the one seen last. Numbers: the median.
@@ -92,7 +91,7 @@ def items_from_events(
     return materialise(engine, "items_given", table)
 
 
-def _most_frequent(values: ir.Table) -> ir.Table:
+def _most_frequent(values: Table) -> Table:
     counts = values.group_by("item", "value").agg(
         count=values.count(),
         latest=ibis.struct({"t": values["instant"], "r": values["row"]}).max(),
@@ -105,12 +104,12 @@ def _most_frequent(values: ir.Table) -> ir.Table:
 
 def build_catalogue(
     engine: Backend,
-    events: ir.Table,
-    given: ir.Table,
+    events: Table,
+    given: Table,
     items: Dictionary,
     *,
     target_indices: list[int],
-) -> ir.Table:
+) -> Table:
     """Joins the given items with those met before the test, and orders them.
 
     The order is training count, then a hash of the id, so that an index says
@@ -147,7 +146,7 @@ def build_catalogue(
     return materialise(engine, "catalogue", table)
 
 
-def index_items(engine: Backend, catalogue: ir.Table, items: Dictionary) -> ir.Table:
+def index_items(engine: Backend, catalogue: Table, items: Dictionary) -> Table:
     """Returns `item` (code) and `item_index` of the items in the catalogue."""
     joined = items.ids.inner_join(catalogue, items.ids["id"] == catalogue[ITEM_ID])
     return materialise(
@@ -156,7 +155,7 @@ def index_items(engine: Backend, catalogue: ir.Table, items: Dictionary) -> ir.T
 
 
 def build_vocabulary(
-    engine: Backend, table: ir.Table, column: str, attribute: AttributeSpec
+    engine: Backend, table: Table, column: str, attribute: AttributeSpec
 ) -> Vocabulary:
     """Counts the tokens of an attribute; the most frequent one comes first."""
     values = table.select(value=table[column])

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import ibis
-import ibis.expr.types as ir
 from ibis.backends.duckdb import Backend
 
 from tfrec.config import CleaningConfig
-from tfrec.data.engine import content_hash, count_rows, drop, materialise
+from tfrec.data.engine import Table, content_hash, count_rows, drop, materialise
 from tfrec.data.values import clean_id, id_problem
 
 KEY = ("user", "item", "type_index", "instant")  # Roles that every event has.
@@ -23,12 +22,12 @@ class Dictionary:
         ids: `code` and `id`; codes count from 0 in the order of the ids.
     """
 
-    spellings: ir.Table
-    ids: ir.Table
+    spellings: Table
+    ids: Table
 
 
 def build_dictionary(
-    engine: Backend, raw: ir.Table, column: str, *, what: str
+    engine: Backend, raw: Table, column: str, *, what: str
 ) -> Dictionary:
     """Cleans the distinct ids of a column, once each instead of once a row."""
     used = raw.filter(raw["dropped"].isnull())
@@ -54,8 +53,8 @@ def build_dictionary(
 
 
 def code_rows(
-    raw: ir.Table, users: Dictionary, items: Dictionary, *, impressions: bool
-) -> ir.Table:
+    raw: Table, users: Dictionary, items: Dictionary, *, impressions: bool
+) -> Table:
     """Selects the usable rows with numbers in place of ids, by user and time."""
     is_kind = raw["type_index"] == 0 if impressions else raw["type_index"] > 0
     rows = raw.mutate(row=raw.rowid())
@@ -69,7 +68,7 @@ def code_rows(
     return rows.order_by("user", "instant", "row")
 
 
-def find_duplicates(rows: ir.Table, cleaning: CleaningConfig) -> ir.Table:
+def find_duplicates(rows: Table, cleaning: CleaningConfig) -> Table:
     """Returns the column `row` of rows that repeat an earlier row.
 
     Only rows whose hash occurs twice are compared, by value, so a collision of
@@ -87,8 +86,8 @@ def find_duplicates(rows: ir.Table, cleaning: CleaningConfig) -> ir.Table:
 
 
 def remove_duplicates(
-    engine: Backend, rows: ir.Table, cleaning: CleaningConfig, *, name: str
-) -> tuple[ir.Table, int]:
+    engine: Backend, rows: Table, cleaning: CleaningConfig, *, name: str
+) -> tuple[Table, int]:
     """Removes rows that repeat an earlier one; returns the rest and the number."""
     found = materialise(engine, f"{name}_duplicates", find_duplicates(rows, cleaning))
     number = count_rows(engine, found)
@@ -98,8 +97,8 @@ def remove_duplicates(
 
 
 def keep_core(
-    engine: Backend, rows: ir.Table, cleaning: CleaningConfig
-) -> tuple[ir.Table, int]:
+    engine: Backend, rows: Table, cleaning: CleaningConfig
+) -> tuple[Table, int]:
     """Drops users and items with too few events until all have enough.
 
     Returns:

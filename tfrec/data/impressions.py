@@ -4,12 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import ibis
-import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 from ibis.backends.duckdb import Backend
 
-from tfrec.data.engine import MICROSECONDS, count_rows
+from tfrec.data.engine import MICROSECONDS, Table, count_rows, read_int
 from tfrec.data.sessions import ORDER
 from tfrec.data.store import TEST, TRAIN, USER_ID, VALIDATION
 from tfrec.schema import OOV_INDEX
@@ -31,7 +30,7 @@ SCHEMA = pa.schema(
 )
 
 
-def label_impressions(shown: ir.Table, events: ir.Table) -> ir.Table:
+def label_impressions(shown: Table, events: Table) -> Table:
     """Adds `label`: the strongest event that followed through the list; 0 for none.
 
     An event belongs to the list whose `impression` it carries. From then on the
@@ -46,15 +45,14 @@ def label_impressions(shown: ir.Table, events: ir.Table) -> ir.Table:
     place = ["user", "item", "session_index"]
     later = events.select(*place, "instant", "type_index")
     follows = direct.inner_join(later, [*place, later["instant"] >= direct["since"]])
-    labels = follows.group_by(*key).agg(
-        label=ibis.greatest(follows["strongest"], follows["type_index"]).max()
-    )
+    strongest: Any = ibis.greatest(follows["strongest"], follows["type_index"])
+    labels = follows.group_by(*key).agg(label=strongest.max())
     labelled = shown.left_join(labels, key)
     chosen = [shown[c] for c in shown.columns]
     return labelled.select(*chosen, label=labelled["label"].fill_null(0).cast("int8"))
 
 
-def split_by_user(shown: ir.Table, events: ir.Table) -> ir.Table:
+def split_by_user(shown: Table, events: Table) -> Table:
     """Adds `split` where the events' own split differs by user (leave-one-out)."""
 
     def start(split: int) -> Any:
@@ -72,17 +70,17 @@ def split_by_user(shown: ir.Table, events: ir.Table) -> ir.Table:
 
 def write_impressions(
     engine: Backend,
-    shown: ir.Table,
-    users: ir.Table,
-    item_indices: ir.Table,
+    shown: Table,
+    users: Table,
+    item_indices: Table,
     folder: Path,
 ) -> dict[str, int]:
     """Writes the lists as shards of users; returns how many lists and items."""
     folder.mkdir()
-    highest = engine.execute(users["code"].max())
+    highest = read_int(engine, users["code"].max())
     num_rows = count_rows(engine, shown)
     num_chunks = max(1, -(-num_rows // NUM_ROWS_PER_CHUNK))
-    step = (int(highest) + num_chunks) // num_chunks
+    step = (highest + num_chunks) // num_chunks
     num_lists = 0
     for shard in range(num_chunks):
         first = shard * step
@@ -93,7 +91,7 @@ def write_impressions(
     return {"lists": num_lists, "shown_items": num_rows}
 
 
-def _collect(shown: ir.Table, users: ir.Table, item_indices: ir.Table) -> ir.Table:
+def _collect(shown: Table, users: Table, item_indices: Table) -> Table:
     rows = shown.left_join(item_indices, ["item"])
 
     def optional(name: str, default: float, kind: str) -> Any:

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
-import ibis.expr.types as ir
 from ibis.backends.duckdb import Backend
 
 from tfrec.config import DataConfig
@@ -16,7 +15,7 @@ from tfrec.data.cleaning import (
     keep_core,
     remove_duplicates,
 )
-from tfrec.data.engine import count_rows, drop, materialise
+from tfrec.data.engine import Table, count_rows, drop, materialise, read_int
 from tfrec.data.readers import Source, check_columns, open_source
 from tfrec.data.rejects import (
     Reject,
@@ -66,14 +65,14 @@ class LoadedEvents:
         report: What happened to the other rows.
     """
 
-    events: ir.Table
-    shown: ir.Table | None
+    events: Table
+    shown: Table | None
     users: Dictionary
     items: Dictionary
     report: LoadReport
 
 
-def read_events(engine: Backend, data: DataConfig) -> tuple[Source, ir.Table]:
+def read_events(engine: Backend, data: DataConfig) -> tuple[Source, Table]:
     """Reads the event log into the engine, once."""
     roles = data.event_columns
     sequence_columns = (roles.user_id, roles.item_id)
@@ -83,7 +82,7 @@ def read_events(engine: Backend, data: DataConfig) -> tuple[Source, ir.Table]:
 
 
 def clean_events(
-    engine: Backend, source: Source, raw: ir.Table, data: DataConfig
+    engine: Backend, source: Source, raw: Table, data: DataConfig
 ) -> LoadedEvents:
     """Parts the rows into usable, dropped and unusable ones; codes the usable."""
     report = LoadReport(dropped=_count_dropped(engine, raw, data))
@@ -101,9 +100,10 @@ def clean_events(
         shown = materialise(engine, "shown_coded", coded)
     if count_rows(engine, events) == 0:
         raise ValueError(
-            f"`{EVENTS}` must hold usable events. Received: {report.summary.num_rows:,} "
-            f"rows, of which {report.summary.total:,} are unusable and "
-            f"{sum(report.dropped.values()):,} dropped ({report.dropped}), none is left."
+            f"`{EVENTS}` must hold usable events. Received: "
+            f"{report.summary.num_rows:,} rows, of which {report.summary.total:,} are "
+            f"unusable and {sum(report.dropped.values()):,} dropped, none is left "
+            f"({report.dropped}). Check `data.cleaning.drop_rows`."
         )
     drop(engine, "events_raw")
     return LoadedEvents(events, shown, users, items, report)
@@ -143,7 +143,7 @@ def thin_events(
     return LoadedEvents(events, shown, loaded.users, loaded.items, loaded.report)
 
 
-def load_items(engine: Backend, data: DataConfig) -> tuple[ir.Table, LoadReport]:
+def load_items(engine: Backend, data: DataConfig) -> tuple[Table, LoadReport]:
     """Reads the catalogue; the last row of an item counts."""
     if data.items is None:
         raise ValueError("`data.items` must be set to load a catalogue.")
@@ -158,9 +158,9 @@ def load_items(engine: Backend, data: DataConfig) -> tuple[ir.Table, LoadReport]
     given, report.dropped["earlier row of the same item"] = keep_last_rows(
         engine, staged
     )
-    garbage = engine.execute(staged["garbage"].sum())
+    garbage = read_int(engine, staged["garbage"].sum())
     if garbage:
-        report.warnings["numeric item attribute that is no number"] = int(garbage)
+        report.warnings["numeric item attribute that is no number"] = garbage
     return given, report
 
 
@@ -173,7 +173,7 @@ def _open(
         raise explain_read_error(error, name=name) from error
 
 
-def _stage(engine: Backend, source: Source, staged: ir.Table, name: str) -> ir.Table:
+def _stage(engine: Backend, source: Source, staged: Table, name: str) -> Table:
     try:
         table = materialise(engine, name, staged)
     except duckdb.OutOfMemoryException:
@@ -191,8 +191,8 @@ def _stage(engine: Backend, source: Source, staged: ir.Table, name: str) -> ir.T
 def _reject(
     engine: Backend,
     source: Source,
-    raw: ir.Table,
-    rejected: ir.Table,
+    raw: Table,
+    rejected: Table,
     report: LoadReport,
     max_share: float,
 ) -> None:
@@ -219,7 +219,7 @@ def _reject(
     check_share(report.summary, name=source.name, max_share=max_share)
 
 
-def _count_dropped(engine: Backend, raw: ir.Table, data: DataConfig) -> dict[str, int]:
+def _count_dropped(engine: Backend, raw: Table, data: DataConfig) -> dict[str, int]:
     reasons = drop_reasons(data.cleaning)
     used = raw.filter(raw["dropped"].notnull())
     counts = engine.to_pyarrow(used.group_by("dropped").agg(count=used.count()))
@@ -230,7 +230,7 @@ def _count_dropped(engine: Backend, raw: ir.Table, data: DataConfig) -> dict[str
     return result
 
 
-def _count_garbage(engine: Backend, raw: ir.Table, data: DataConfig) -> dict[str, int]:
+def _count_garbage(engine: Backend, raw: Table, data: DataConfig) -> dict[str, int]:
     if "garbage" not in raw.columns:
         return {}
     used = raw.filter((raw["garbage"] > 0) & raw["dropped"].isnull())

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
-import ibis.expr.types as ir
 import pyarrow.parquet as pq
 from ibis.backends.duckdb import Backend
 
@@ -14,7 +13,7 @@ from tfrec.data.catalogue import (
     index_items,
     items_from_events,
 )
-from tfrec.data.engine import MICROSECONDS, materialise
+from tfrec.data.engine import MICROSECONDS, Table, materialise, read_int
 from tfrec.data.impressions import label_impressions, split_by_user, write_impressions
 from tfrec.data.loading import (
     LoadedEvents,
@@ -105,11 +104,11 @@ class Preparation:
             seconds=self._steps.seconds,
         )
 
-    def _split(self, events: ir.Table) -> tuple[ir.Table, Boundaries | None]:
+    def _split(self, events: Table) -> tuple[Table, Boundaries | None]:
         engine, data = self._engine, self._data
         boundaries = None
         if data.split.protocol == "by_time":
-            last = int(engine.execute(events["instant"].max())) // MICROSECONDS
+            last = read_int(engine, events["instant"].max()) // MICROSECONDS
             boundaries = find_boundaries(last, data.split, time_zone=data.time_zone)
             events = split_by_time(events, boundaries)
         else:
@@ -125,8 +124,8 @@ class Preparation:
         return events, boundaries
 
     def _catalogue(
-        self, events: ir.Table, loaded: LoadedEvents
-    ) -> tuple[ir.Table, LoadReport | None]:
+        self, events: Table, loaded: LoadedEvents
+    ) -> tuple[Table, LoadReport | None]:
         engine, data = self._engine, self._data
         if data.items is None:
             given = items_from_events(engine, events, loaded.items, data)
@@ -143,7 +142,7 @@ class Preparation:
         return catalogue, report
 
     def _write_vocabularies(
-        self, events: ir.Table, catalogue: ir.Table
+        self, events: Table, catalogue: Table
     ) -> dict[str, Vocabulary]:
         folder = self._folder / "vocabularies"
         folder.mkdir()
@@ -164,9 +163,9 @@ class Preparation:
     def _impressions(
         self,
         loaded: LoadedEvents,
-        events: ir.Table,
+        events: Table,
         boundaries: Boundaries | None,
-        indices: ir.Table,
+        indices: Table,
     ) -> dict[str, int] | None:
         if loaded.shown is None:
             return None

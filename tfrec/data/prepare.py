@@ -62,8 +62,9 @@ def _reuse(
 ) -> PreparedDataset:
     if not (path / MANIFEST).is_file():
         raise FileExistsError(
-            f"`data.prepared_dir` must be a new folder or a prepared dataset. Received: "
-            f"'{path}', which holds no {MANIFEST}. Name another folder, or remove it."
+            "`data.prepared_dir` must be a new folder or a prepared dataset. "
+            f"Received: '{path}', which holds no {MANIFEST}. Name another "
+            "folder, or remove it."
         )
     dataset = PreparedDataset(path)
     differences = find_differences(dataset.manifest, origin)
@@ -110,8 +111,9 @@ def _write(folder: Path, config: ExperimentConfig) -> dict[str, Any]:
             engine.disconnect()
     except duckdb.OutOfMemoryException as error:
         raise MemoryError(
-            f"`data.memory_limit_gb` = {data.memory_limit_gb} must suffice for DuckDB. "
-            f"Received: {error}. Raise it, or free space on the disk of '{folder.parent}'."
+            f"`data.memory_limit_gb` = {data.memory_limit_gb} must suffice for "
+            f"DuckDB. Received: {error}. Raise it, or free space on the disk of "
+            f"'{folder.parent}'."
         ) from error
     shutil.rmtree(work)
     return manifest

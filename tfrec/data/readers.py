@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import ibis
-import ibis.expr.types as ir
 import pyarrow as pa
 import pyarrow.parquet as pq
 from ibis.backends.duckdb import Backend
 
 from tfrec.config import TableConfig
-from tfrec.data.engine import json_extract_string, json_valid
+from tfrec.data.engine import Column, Table, json_extract_string, json_valid
 
 FILE = "_file"
 LINE = "_line"  # Place in the file, where it is not the place in the table.
@@ -50,7 +49,7 @@ class Source:
     """
 
     name: str
-    table: ir.Table
+    table: Table
     columns: tuple[str, ...]
     files: tuple[str, ...]
     first_line: int = 1
@@ -243,7 +242,7 @@ def _check_same(
         )
 
 
-def _open_lines(engine: Backend, files: tuple[str, ...], *, view: str) -> ir.Table:
+def _open_lines(engine: Backend, files: tuple[str, ...], *, view: str) -> Table:
     """Opens text files as one row a line; blank lines are left out."""
     engine.raw_sql(
         f"CREATE TEMP VIEW {view} AS SELECT * FROM read_csv({_file_list(files)}, "
@@ -251,27 +250,27 @@ def _open_lines(engine: Backend, files: tuple[str, ...], *, view: str) -> ir.Tab
         f"delim = '\x1f', quote = '', escape = '', filename = '{FILE}', "
         f"max_line_size = {MAX_LINE_BYTES}, {_store_rejects(view)})"
     )
-    table = engine.table(view)
+    table: Table = engine.table(view)
     table = table.mutate(ibis.row_number().name(LINE))
     return table.filter(table["line"].strip() != "")
 
 
 def _explode_sequences(
-    lines: ir.Table, columns: tuple[str, str]
-) -> tuple[ir.Table, tuple[str, ...]]:
+    lines: Table, columns: tuple[str, str]
+) -> tuple[Table, tuple[str, ...]]:
     words: Any = lines["line"].strip().re_split(r"\s+")
     lines = lines.mutate(words=words)
     words = lines["words"]
     # A user without items keeps one row, so that it is counted and rejected.
-    items = ibis.ifelse(words.length() > 1, words[1:], ibis.array([""]))
+    items: Any = ibis.ifelse(words.length() > 1, words[1:], ibis.array([""]))
     user, item = columns
     table = lines.select(FILE, LINE, words[0].name(user), items.unnest().name(item))
     return table, columns
 
 
 def _extract_json(
-    lines: ir.Table, files: tuple[str, ...], *, name: str
-) -> tuple[ir.Table, tuple[str, ...]]:
+    lines: Table, files: tuple[str, ...], *, name: str
+) -> tuple[Table, tuple[str, ...]]:
     columns = tuple(dict.fromkeys(k for f in files for k in _json_keys(f)))
     if not columns:
         raise ValueError(
@@ -282,7 +281,7 @@ def _extract_json(
     text = ibis.ifelse(is_valid, lines["line"], ibis.null("string"))
     lines = lines.mutate(text=text)
 
-    def value(column: str) -> ir.Value:
+    def value(column: str) -> Column:
         quoted = column.replace('"', '\\"')
         return json_extract_string(lines["text"], f'$."{quoted}"').name(column)
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import ibis
-import ibis.expr.types as ir
 from ibis.backends.duckdb import Backend
 
+from tfrec.data.engine import Table
 from tfrec.data.readers import FILE, LINE, Source
 
 NUM_REPORTED_REASONS = 20
@@ -91,7 +90,9 @@ def read_line_rejects(engine: Backend, source: Source) -> list[Reject]:
     rows = engine.con.sql(query).fetchall()
     # An open quote swallows the lines up to the next one: each of them is lost.
     return [
-        Reject(file, line + place, _READER_REASONS.get(kind, kind.lower()), part)
+        Reject(
+            file, line + place, _READER_REASONS.get(str(kind), str(kind).lower()), part
+        )
         for file, line, kind, text in rows
         for place, part in enumerate(text.strip("\r\n").splitlines() or [""])
     ]
@@ -100,7 +101,7 @@ def read_line_rejects(engine: Backend, source: Source) -> list[Reject]:
 def read_row_rejects(
     engine: Backend,
     source: Source,
-    rejected: ir.Table,
+    rejected: Table,
     *,
     line_rejects: list[Reject],
     limit: int | None = None,
@@ -135,7 +136,7 @@ def read_row_rejects(
 
 
 def _first_rows(
-    engine: Backend, source: Source, numbered: ir.Table, place: str
+    engine: Backend, source: Source, numbered: Table, place: str
 ) -> dict[str, int]:
     if len(source.files) == 1:
         return {source.files[0]: 0}
@@ -143,7 +144,7 @@ def _first_rows(
     return {r[FILE]: r["first"] for r in engine.to_pyarrow(firsts).to_pylist()}
 
 
-def find_rejected(raw: ir.Table, dictionaries: dict[str, ir.Table]) -> ir.Table:
+def find_rejected(raw: Table, dictionaries: dict[str, Table]) -> Table:
     """Returns `row` and `reason` of unusable rows.
 
     Args:
@@ -196,7 +197,7 @@ def check_share(summary: RejectSummary, *, name: str, max_share: float) -> None:
     )
 
 
-def explain_read_error(error: duckdb.Error, *, name: str) -> ValueError:
+def explain_read_error(error: Exception, *, name: str) -> ValueError:
     """Returns what a failed read means for the user."""
     return ValueError(
         f"`{name}` must be readable. Received: {str(error).strip()}. The file may be "

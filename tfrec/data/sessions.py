@@ -3,10 +3,9 @@
 from typing import Any
 
 import ibis
-import ibis.expr.types as ir
 from ibis.backends.duckdb import Backend
 
-from tfrec.data.engine import MICROSECONDS, count_rows, materialise
+from tfrec.data.engine import MICROSECONDS, Table, count_rows, materialise
 
 ORDER = ("instant", "row")  # Ties in time keep the order of the files.
 
@@ -19,8 +18,8 @@ def user_order(*, until_now: bool = False) -> Any:
 
 
 def add_sessions(
-    engine: Backend, events: ir.Table, *, gap_minutes: float, has_times: bool
-) -> ir.Table:
+    engine: Backend, events: Table, *, gap_minutes: float, has_times: bool
+) -> Table:
     """Adds `session_index`, which counts a user's sessions from 0.
 
     A column `session` (a hash of the log's own session id, null where it is
@@ -32,8 +31,9 @@ def add_sessions(
     missing = count_rows(engine, events.filter(events["session"].isnull()))
     if missing:
         events = _by_gap(events, gap_minutes, has_times=has_times)
-        key: Any = ibis.coalesce(events["session"], events["session_index"])
-        events = events.mutate(session=key.cast("int64")).drop("session_index")
+        index: Any = events["session_index"].cast("uint64")
+        key: Any = ibis.coalesce(events["session"], index)
+        events = events.mutate(session=key).drop("session_index")
     starts = events.group_by("user", "session").agg(
         first=ibis.struct({c: events[c] for c in ORDER}).min()
     )
@@ -43,7 +43,7 @@ def add_sessions(
     return events.inner_join(starts, ["user", "session"]).drop("session")
 
 
-def _by_gap(events: ir.Table, gap_minutes: float, *, has_times: bool) -> ir.Table:
+def _by_gap(events: Table, gap_minutes: float, *, has_times: bool) -> Table:
     if not has_times:
         return events.mutate(session_index=ibis.literal(0, "int32"))
     gap = round(gap_minutes * 60 * MICROSECONDS)

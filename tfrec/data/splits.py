@@ -6,10 +6,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import ibis
-import ibis.expr.types as ir
 
 from tfrec.config import SplitConfig
-from tfrec.data.engine import MICROSECONDS
+from tfrec.data.engine import MICROSECONDS, Table
 from tfrec.data.sessions import user_order
 from tfrec.data.store import TEST, TRAIN, VALIDATION
 
@@ -58,7 +57,7 @@ def find_boundaries(
     return Boundaries(*(round(instant.timestamp()) for instant in starts))
 
 
-def split_by_time(rows: ir.Table, boundaries: Boundaries) -> ir.Table:
+def split_by_time(rows: Table, boundaries: Boundaries) -> Table:
     """Adds `split` by one cut for all users."""
     instant = rows["instant"]
     split: Any = ibis.cases(
@@ -69,7 +68,7 @@ def split_by_time(rows: ir.Table, boundaries: Boundaries) -> ir.Table:
     return rows.mutate(split=split.cast("int8"))
 
 
-def leave_one_out(events: ir.Table, target_indices: list[int]) -> ir.Table:
+def leave_one_out(events: Table, target_indices: list[int]) -> Table:
     """Adds `split` per user.
 
     A user's last target event and all from it on are test; the target event

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import ibis
-import ibis.expr.types as ir
 
 from tfrec.config import CleaningConfig, DataConfig, RowFilter
-from tfrec.data.engine import content_hash
+from tfrec.data.engine import Column, Table, content_hash
 from tfrec.data.readers import FILE, LINE, PROBLEM, Source
 from tfrec.data.values import as_instant, as_number, as_text, is_garbage
 from tfrec.schema import NUM_SPECIAL_INDICES, AttributeKind
@@ -52,7 +51,7 @@ def wanted_columns(data: DataConfig) -> dict[str, str]:
     return wanted
 
 
-def stage_events(source: Source, data: DataConfig) -> ir.Table:
+def stage_events(source: Source, data: DataConfig) -> Table:
     """Selects what is needed of every raw row, in file order.
 
     Returns:
@@ -94,16 +93,17 @@ def _default_reason(condition: RowFilter) -> str:
     return f"{condition.column} {condition.drop}{value}"
 
 
-def _raw_id(column: Any) -> ir.StringValue:
+def _raw_id(column: Any) -> Column:
     return column.cast("string").fill_null("")
 
 
-def _event_type(raw: ir.Table, data: DataConfig) -> tuple[Any, Any]:
+def _event_type(raw: Table, data: DataConfig) -> tuple[Any, Any]:
     column = data.event_columns.event_type
     if column is None:
         single = ibis.literal(NUM_SPECIAL_INDICES, "int8")
         return single, ibis.null("string")
-    text = as_text(raw[column])
+    value: Any = raw[column].cast("string")
+    text: Any = as_text(raw[column])
     names = {name: name for name in data.event_types} | data.event_type_names
     cases = [
         (value, data.event_types.index(name) + NUM_SPECIAL_INDICES)
@@ -112,7 +112,8 @@ def _event_type(raw: ir.Table, data: DataConfig) -> tuple[Any, Any]:
     ]
     if data.impression_event_type is not None:
         cases.insert(0, (data.impression_event_type, IMPRESSION_TYPE))
-    index: Any = text.cases(*cases, else_=-1).cast("int8")
+    # Most values need no stripping, which costs more than the comparison.
+    index: Any = value.cases(*cases, else_=text.cases(*cases, else_=-1)).cast("int8")
     unknown = ibis.literal("unknown event type '") + text + "'"
     problem = ibis.cases(
         (text.isnull(), "no event type"),
@@ -122,14 +123,14 @@ def _event_type(raw: ir.Table, data: DataConfig) -> tuple[Any, Any]:
     return index.fill_null(-1), problem
 
 
-def _instant(raw: ir.Table, data: DataConfig) -> tuple[Any, Any]:
+def _instant(raw: Table, data: DataConfig) -> tuple[Any, Any]:
     column = data.event_columns.timestamp
     if column is None:
         return ibis.literal(0, "int64"), ibis.null("string")
     return as_instant(raw[column], data.timestamp_unit)
 
 
-def _dropped(raw: ir.Table, data: DataConfig, type_index: Any) -> Any:
+def _dropped(raw: Table, data: DataConfig, type_index: Any) -> Any:
     conditions = [_meets(raw, c) for c in data.cleaning.drop_rows]
     if data.impression_event_type is not None:
         impression = data.event_columns.impression_id
@@ -144,7 +145,7 @@ def _dropped(raw: ir.Table, data: DataConfig, type_index: Any) -> Any:
     return found.cast("int8")
 
 
-def _meets(raw: ir.Table, condition: RowFilter) -> Any:
+def _meets(raw: Table, condition: RowFilter) -> Any:
     column: Any = raw[condition.column]
     text, value = as_text(column), condition.value
     match condition.drop:
@@ -164,7 +165,7 @@ def _meets(raw: ir.Table, condition: RowFilter) -> Any:
             return as_number(column) < float(value or 0)
 
 
-def _content(raw: ir.Table, data: DataConfig) -> dict[str, Any]:
+def _content(raw: Table, data: DataConfig) -> dict[str, Any]:
     """Returns a hash of every role, by which equal rows are found."""
     if data.cleaning.duplicates != "exact" or data.event_columns.timestamp is None:
         return {}
@@ -175,10 +176,12 @@ def _content(raw: ir.Table, data: DataConfig) -> dict[str, Any]:
     return {"content": content_hash({c: raw[c] for c in others})} if others else {}
 
 
-def _texts(raw: ir.Table, data: DataConfig) -> dict[str, Any]:
+def _texts(raw: Table, data: DataConfig) -> dict[str, Any]:
     roles, columns = data.event_columns, {}
     if roles.session_id:
-        columns["session"] = as_text(raw[roles.session_id]).hash()
+        session: Any = raw[roles.session_id].cast("string").nullif("")
+        hashed = content_hash({"session": session})
+        columns["session"] = session.isnull().ifelse(ibis.null("uint64"), hashed)
     if roles.query:
         columns["query"] = as_text(raw[roles.query]).fill_null("")
     if roles.impression_id:
@@ -186,7 +189,7 @@ def _texts(raw: ir.Table, data: DataConfig) -> dict[str, Any]:
     return columns
 
 
-def _numbers(raw: ir.Table, data: DataConfig) -> dict[str, Any]:
+def _numbers(raw: Table, data: DataConfig) -> dict[str, Any]:
     """Returns the kept numbers, and in `garbage` one bit per unusable one."""
     columns: dict[str, Any] = {}
     garbage: Any = ibis.literal(0, "int16")
@@ -217,7 +220,7 @@ def _has_numbers(data: DataConfig) -> bool:
     return any(getattr(data.event_columns, role.role) for role in NUMBER_ROLES)
 
 
-def _attributes(raw: ir.Table, data: DataConfig) -> dict[str, Any]:
+def _attributes(raw: Table, data: DataConfig) -> dict[str, Any]:
     declared = [(f"context_{a.name}", a) for a in data.context]
     if data.items is None:
         declared += [(f"attribute_{a.name}", a) for a in data.item_attributes]

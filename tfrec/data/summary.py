@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import ibis.expr.types as ir
 from ibis.backends.duckdb import Backend
 
 from tfrec.config import DataConfig
+from tfrec.data.engine import Table, count_rows
 from tfrec.data.loading import LoadReport
 from tfrec.data.splits import MIN_TARGETS, Boundaries
 from tfrec.data.store import SPLIT_INDEX, TRAIN
@@ -15,7 +15,7 @@ from tfrec.schema import Schema
 
 def check_splits(
     engine: Backend,
-    events: ir.Table,
+    events: Table,
     target_indices: list[int],
     boundaries: Boundaries | None,
     data: DataConfig,
@@ -27,7 +27,7 @@ def check_splits(
     """
     is_target = events["type_index"].isin(target_indices)
     training = events.filter(is_target & (events["split"] == TRAIN))
-    if int(engine.execute(training.count())):
+    if count_rows(engine, training):
         return
     targets = list(data.target_event_types or data.event_types)
     if boundaries is None:

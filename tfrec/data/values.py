@@ -4,9 +4,8 @@ from typing import Any, Literal
 
 import ibis
 import ibis.expr.datatypes as dt
-import ibis.expr.types as ir
 
-from tfrec.data.engine import MICROSECONDS, microseconds
+from tfrec.data.engine import MICROSECONDS, Column, microseconds
 
 # Spellings of "nothing" that databases and data frames leave in id columns.
 MISSING_IDS = ("nan", "null", "none", "\\n", "<na>")
@@ -24,7 +23,7 @@ SECONDS_TIME = "timestamp in seconds (set data.timestamp_unit: seconds)"
 DATE_TIME = "timestamp written as YYYYMMDD (write YYYY-MM-DD)"
 
 
-def as_text(column: ir.Value, *, separator: str = "/") -> ir.StringValue:
+def as_text(column: Column, *, separator: str = "/") -> Column:
     """Returns stripped text, null where there is none; lists are joined."""
     value: Any = column
     kind = value.type()
@@ -35,7 +34,7 @@ def as_text(column: ir.Value, *, separator: str = "/") -> ir.StringValue:
     return value.cast("string").strip().nullif("")
 
 
-def clean_id(column: ir.StringValue) -> ir.StringValue:
+def clean_id(column: Column) -> Column:
     """Returns ids as they are served, null where there is none.
 
     Whole numbers written as floats ("17850.0", as data frames write them as soon
@@ -48,7 +47,7 @@ def clean_id(column: ir.StringValue) -> ir.StringValue:
     return ibis.ifelse(is_missing, ibis.null("string"), text)
 
 
-def id_problem(column: ir.StringValue, *, what: str) -> ir.StringValue:
+def id_problem(column: Column, *, what: str) -> Column:
     """Returns why a cleaned id cannot be used; null if it can."""
     has_newline = column.contains("\n") | column.contains("\r")
     return ibis.cases(
@@ -58,7 +57,7 @@ def id_problem(column: ir.StringValue, *, what: str) -> ir.StringValue:
     )
 
 
-def as_number(column: ir.Value) -> ir.FloatingValue:
+def as_number(column: Column) -> Column:
     """Returns float64; null for what is no finite number."""
     value: Any = column
     if value.type().is_string():
@@ -70,7 +69,7 @@ def as_number(column: ir.Value) -> ir.FloatingValue:
     return ibis.ifelse(is_bad, ibis.null("float64"), value)
 
 
-def is_garbage(column: ir.Value, number: ir.FloatingValue) -> ir.BooleanValue:
+def is_garbage(column: Column, number: Column) -> Column:
     """Returns True where there is a value but no number."""
     raw: Any = column
     present = raw.strip() != "" if raw.type().is_string() else raw.notnull()
@@ -78,8 +77,8 @@ def is_garbage(column: ir.Value, number: ir.FloatingValue) -> ir.BooleanValue:
 
 
 def as_instant(
-    column: ir.Value, unit: Literal["auto", "seconds", "milliseconds"]
-) -> tuple[ir.IntegerValue, ir.StringValue]:
+    column: Column, unit: Literal["auto", "seconds", "milliseconds"]
+) -> tuple[Column, Column]:
     """Reads timestamps.
 
     Args:
@@ -92,7 +91,8 @@ def as_instant(
     """
     raw: Any = column
     kind = raw.type()
-    number, instant = ibis.null("float64"), ibis.null("int64")
+    number: Any = ibis.null("float64")
+    instant: Any = ibis.null("int64")
     if kind.is_string():
         raw = raw.strip().nullif("")
         number, instant = raw.try_cast("float64"), microseconds(raw)
@@ -110,7 +110,7 @@ def as_instant(
     return ibis.ifelse(problem.isnull(), value, ibis.null("int64")), problem
 
 
-def _time_problem(raw: Any, number: Any, value: Any, unit: str) -> ir.StringValue:
+def _time_problem(raw: Any, number: Any, value: Any, unit: str) -> Column:
     is_number = number.notnull() & ~number.isnan() & ~number.isinf()
     cases: list[tuple[Any, str]] = [(raw.isnull(), NO_TIME)]
     if unit == "milliseconds":

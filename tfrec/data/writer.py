@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import ibis
-import ibis.expr.types as ir
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from ibis.backends.duckdb import Backend
 
-from tfrec.data.engine import MICROSECONDS
+from tfrec.data.engine import MICROSECONDS, Table
 from tfrec.data.store import CONTEXT_COLUMN_PREFIX, SPLIT_INDEX, TRAIN, USER_ID
 from tfrec.data.vocabulary import Vocabulary
 from tfrec.schema import (
@@ -25,6 +24,8 @@ from tfrec.schema import (
 )
 
 NUM_EVENTS_PER_CHUNK = 1_000_000  # About 0.3 GB while a chunk is collected.
+# Two thirds of the size of the defaults, and written in half the time.
+PARQUET_OPTIONS: dict[str, Any] = {"compression": "zstd", "use_dictionary": False}
 
 
 @dataclass
@@ -77,9 +78,9 @@ def _is_repeat(user: np.ndarray, items: np.ndarray) -> np.ndarray:
 
 def write_sequences(
     engine: Backend,
-    events: ir.Table,
-    users: ir.Table,
-    item_indices: ir.Table,
+    events: Table,
+    users: Table,
+    item_indices: Table,
     folder: Path,
     *,
     schema: Schema,
@@ -114,7 +115,7 @@ def write_sequences(
             continue
         arrow_schema = sequence_schema(schema)
         path = folder / f"part-{shard:05d}.parquet"
-        with pq.ParquetWriter(path, arrow_schema) as writer:
+        with pq.ParquetWriter(path, arrow_schema, **PARQUET_OPTIONS) as writer:
             for chunk in _chunks(part, sizes):
                 between = rows["user"].between(
                     int(codes[chunk[0]]), int(codes[chunk[-1]])
@@ -155,10 +156,10 @@ def _chunks(part: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
 
 def _encode_context(
     engine: Backend,
-    events: ir.Table,
+    events: Table,
     context: tuple[AttributeSpec, ...],
     vocabularies: dict[str, Vocabulary],
-) -> ir.Table:
+) -> Table:
     for attribute in context:
         column = CONTEXT_COLUMN_PREFIX + attribute.name
         if attribute.kind == AttributeKind.NUMERIC:
@@ -178,31 +179,42 @@ def _encode_context(
     return events
 
 
-def _collect(rows: ir.Table, users: ir.Table, schema: Schema) -> ir.Table:
+def _collect(rows: Any, users: Table, schema: Schema) -> Table:
     """Collects one sorted list a user and takes it apart into one list a column."""
-    arrow_schema = sequence_schema(schema)
-    values = {name: _value(rows, name) for name in arrow_schema.names[1:]}
+    names = sequence_schema(schema).names[1:]
+    values = {name: _value(rows, name) for name in names}
+    values = {name: value for name, value in values.items() if value is not None}
+    # (instant, row) stands first and is unique, so it alone decides the order.
     entry = ibis.struct({"instant": rows["instant"], "row": rows["row"], **values})
-    lists = rows.group_by("user").agg(entries=entry.collect())
+    lists: Any = rows.group_by("user").agg(entries=entry.collect())
     lists = lists.mutate(entries=lists["entries"].sort())
-    named = lists.inner_join(users, lists["user"] == users["code"]).order_by("user")
+    named: Any = lists.inner_join(users, lists["user"] == users["code"])
     entries = named["entries"]
-    columns = [entries.map(lambda e, n=name: e[n]).name(name) for name in values]
-    return named.select(named["id"].name(USER_ID), *columns)
+    columns = [entries.map(_part(name, values)).name(name) for name in names]
+    return named.order_by("user").select(named["id"].name(USER_ID), *columns)
 
 
-def _value(rows: ir.Table, name: str) -> Any:
+def _part(name: str, values: dict[str, Any]) -> Callable[[Any], Any]:
+    """Returns what takes one column's value out of an entry."""
+    if name == "timestamp":
+        return lambda entry: (entry["instant"] / MICROSECONDS).floor().cast("int64")
+    if name == "dwell_seconds" and name not in values:
+        return lambda entry: ibis.literal(0.0, "float32")
+    if name == "query" and name not in values:
+        return lambda entry: ibis.literal("")
+    return lambda entry: entry[name]
+
+
+def _value(rows: Any, name: str) -> Any:
+    """Returns what is collected for a column; None where it follows from the rest."""
     if name == "item_index":
         return rows[name].fill_null(OOV_INDEX)
     if name == "event_type_index":
         return rows["type_index"]
-    if name == "timestamp":
-        return (rows["instant"] / MICROSECONDS).floor().cast("int64")
+    if name == "timestamp" or name not in rows.columns:
+        return None
     if name == "dwell_seconds":
-        has_dwell = name in rows.columns
-        return rows[name].fill_null(0.0) if has_dwell else ibis.literal(0.0, "float32")
-    if name == "query":
-        return rows[name] if name in rows.columns else ibis.literal("")
+        return rows[name].fill_null(0.0)
     if name.startswith(CONTEXT_COLUMN_PREFIX) and rows[name].type().is_floating():
         return rows[name].cast("float32").fill_null(float("nan"))
     return rows[name]
