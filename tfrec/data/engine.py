@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import ibis
 import ibis.expr.datatypes as dt
+import pyarrow as pa
 from ibis.backends.duckdb import Backend
 
 # Expressions of Ibis. Its own annotations are too narrow for its API: a number may
@@ -82,6 +83,17 @@ def content_hash(values: dict[str, Any]) -> Any:
 def materialise(engine: Backend, name: str, expression: Table) -> Table:
     """Writes an expression into a table of the engine and returns the table."""
     return engine.create_table(name, expression)
+
+
+def store_table(engine: Backend, name: str, table: pa.Table) -> Table:
+    """Copies a table of this process into the engine.
+
+    `create_table` and `memtable` of Ibis 12 drop a view and meet the same fault.
+    """
+    engine.con.register(f"{name}_view", table)
+    engine.raw_sql(f"CREATE TABLE {name} AS SELECT * FROM {name}_view")
+    engine.con.unregister(f"{name}_view")
+    return engine.table(name)
 
 
 def read_int(engine: Backend, scalar: Column) -> int:

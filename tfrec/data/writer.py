@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ibis.backends.duckdb import Backend
 
-from tfrec.data.engine import MICROSECONDS, Table
+from tfrec.data.engine import MICROSECONDS, Table, store_table
 from tfrec.data.store import CONTEXT_COLUMN_PREFIX, SPLIT_INDEX, TRAIN, USER_ID
 from tfrec.data.vocabulary import Vocabulary
 from tfrec.schema import (
@@ -171,7 +171,7 @@ def _encode_context(
         deepest = [(attribute.tokens(text) or [""])[-1] for text in texts]
         indices = vocabularies[attribute.name].lookup(deepest)
         name = f"{column}_indices"
-        mapping = engine.create_table(name, pa.table({column: texts, name: indices}))
+        mapping = store_table(engine, name, pa.table({column: texts, name: indices}))
         joined = events.left_join(mapping, [column])
         index: Any = joined[name].fill_null(PADDING_INDEX).cast("int32")
         kept = [joined[c] for c in events.columns if c != column]
