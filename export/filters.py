@@ -1,14 +1,15 @@
 """Which items pass a request's filters, inside the graph."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from export.masks import MISSING_SCORE
 from tfrec.data.vocabulary import Vocabulary
 from tfrec.features.lookup import VocabularyLookup
-from tfrec.schema import NUM_SPECIAL_INDICES, AttributeKind, AttributeSpec
+from tfrec.schema import AttributeKind, AttributeSpec
 
 
 class ItemFilter(tf.Module):
@@ -47,33 +48,61 @@ class ItemFilter(tf.Module):
         tokens = {value: attribute.tokens(value) for value in set(values) if value}
         distinct = sorted({token for row in tokens.values() for token in row})
         vocabulary = Vocabulary(distinct)
-        self._size = len(vocabulary)
         self._lookup = VocabularyLookup(vocabulary, asset_path)
-        index = {value: vocabulary.lookup(row) for value, row in tokens.items()}
-        depth = max((len(row) for row in index.values()), default=0) or 1
-        levels = np.zeros((depth, len(values)), np.int32)
-        for column, value in enumerate(values):
-            if value:
-                levels[: len(index[value]), column] = index[value]
-        self._levels = tf.constant(levels)  # [num_levels, num_items]
+        self._num_items = len(values)
+        self._items_by_value = _items_by_value(values, tokens, vocabulary)
         self.examples = tuple(distinct[:3])
 
-    def passes(self, filter_values: tf.Tensor) -> tf.Tensor:
-        """Returns which items pass.
+    def mask(self, scores: tf.Tensor, filter_values: tf.Tensor) -> tf.Tensor:
+        """Sets the scores of items that do not pass to -inf.
+
+        Nothing is computed where no row of the batch says a value; else the cost
+        goes with the items that have the values, not with the catalogue.
 
         Args:
+            scores: float32 `[batch_size, num_items]`.
             filter_values: string `[batch_size, num_filter_values]`, "" is
                 padding.
 
         Returns:
-            bool `[batch_size, num_items]`.
+            float32 `[batch_size, num_items]`.
         """
+        is_value = tf.not_equal(filter_values, "")
+
+        def masked() -> tf.Tensor:
+            says_nothing = tf.reduce_all(
+                tf.logical_not(is_value), axis=1, keepdims=True
+            )
+            passes = tf.logical_or(says_nothing, self._passes(filter_values))
+            return tf.where(passes, scores, MISSING_SCORE)
+
+        return tf.cond(tf.reduce_any(is_value), masked, lambda: scores)
+
+    def _passes(self, filter_values: tf.Tensor) -> tf.Tensor:
         index = self._lookup.lookup(filter_values)
-        row = tf.range(tf.shape(index)[0])[:, tf.newaxis]
-        target = tf.stack([tf.broadcast_to(row, tf.shape(index)), index], axis=-1)
-        is_value = tf.cast(index >= NUM_SPECIAL_INDICES, tf.int32)
-        shape = tf.stack([tf.shape(index)[0], self._size])
-        allowed = tf.scatter_nd(target, is_value, shape) > 0  # [batch_size, size]
-        passes = tf.reduce_any(tf.gather(allowed, self._levels, axis=1), axis=1)
-        says_nothing = tf.reduce_all(tf.equal(index, 0), axis=1, keepdims=True)
-        return tf.logical_or(says_nothing, passes)
+        batch_size, num_values = tf.unstack(tf.shape(index))
+        found = tf.gather(self._items_by_value, tf.reshape(index, [-1]))
+        row = found.value_rowids() // num_values
+        target = tf.stack([row, found.values], axis=1)  # [num_found, 2]
+        shape = tf.stack([batch_size, self._num_items])
+        return tf.scatter_nd(target, tf.ones_like(row), shape) > 0
+
+
+def _items_by_value(
+    values: Sequence[str | None],
+    tokens: Mapping[str, Sequence[str]],
+    vocabulary: Vocabulary,
+) -> tf.RaggedTensor:
+    """Returns int32 `[num_values + 2, (num_items)]`: the items that have a value.
+
+    Rows 0 and 1, padding and values that no item has, are empty.
+    """
+    index = {value: vocabulary.lookup(row) for value, row in tokens.items()}
+    rows = [index[value] if value else () for value in values]
+    items = np.repeat(np.arange(len(rows), dtype=np.int32), [len(row) for row in rows])
+    value_index = np.concatenate([np.zeros(0, np.int32), *rows]).astype(np.int32)
+    order = np.argsort(value_index, kind="stable")
+    splits = np.searchsorted(value_index[order], np.arange(len(vocabulary) + 1))
+    return tf.RaggedTensor.from_row_splits(  # pyright: ignore[reportAttributeAccessIssue]
+        tf.constant(items[order]), tf.constant(splits, tf.int32)
+    )

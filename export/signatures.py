@@ -184,18 +184,9 @@ class ServingModule(tf.Module):
         # All of the history counts as seen, also what is too old to be read.
         seen = tf.where(raw[EXCLUDE_SEEN][:, tf.newaxis], seen, 0)
         scores = mask_items(scores, tf.concat([excluded, seen], axis=1))
-        if not self._filters:
-            return scores
-        values = {name: raw[FILTER_PREFIX + name] for name in self._filters}
-        is_filtered = tf.reduce_any(
-            [tf.reduce_any(tf.not_equal(value, "")) for value in values.values()]
-        )
-
-        def filtered() -> tf.Tensor:
-            passes = [self._filters[n].passes(value) for n, value in values.items()]
-            return tf.where(tf.reduce_all(passes, axis=0), scores, MISSING_SCORE)
-
-        return tf.cond(is_filtered, filtered, lambda: scores)
+        for name, item_filter in self._filters.items():
+            scores = item_filter.mask(scores, raw[FILTER_PREFIX + name])
+        return scores
 
     def _rank(
         self, request: Request, index: tf.Tensor, scores: tf.Tensor
