@@ -65,7 +65,8 @@ def code_rows(
         known = spellings.filter(spellings["code"].notnull())
         known = known.select(**{f"{name}_text": known["raw"], name: known["code"]})
         rows = rows.inner_join(known, [f"{name}_text"]).drop(f"{name}_text")
-    return rows.order_by("user", "instant", "row")
+    # Windows over rows that already lie in order take half the time.
+    return rows if impressions else rows.order_by("user", "instant", "row")
 
 
 def find_duplicates(rows: Table, cleaning: CleaningConfig) -> Table:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ibis.backends.duckdb import Backend
 
-from tfrec.data.engine import MICROSECONDS, Table, count_rows, read_int
+from tfrec.data.engine import MICROSECONDS, PARQUET_OPTIONS, Table, count_rows, read_int
 from tfrec.data.sessions import ORDER
 from tfrec.data.store import TEST, TRAIN, USER_ID, VALIDATION
 from tfrec.schema import OOV_INDEX
@@ -30,8 +30,8 @@ SCHEMA = pa.schema(
 )
 
 
-def label_impressions(shown: Table, events: Table) -> Table:
-    """Adds `label`: the strongest event that followed through the list; 0 for none.
+def find_labels(events: Table) -> Table:
+    """Returns `user`, `impression`, `item` and `label`, the strongest event of it.
 
     An event belongs to the list whose `impression` it carries. From then on the
     later events of the same user, item and session count too, such as the cart
@@ -46,8 +46,12 @@ def label_impressions(shown: Table, events: Table) -> Table:
     later = events.select(*place, "instant", "type_index")
     follows = direct.inner_join(later, [*place, later["instant"] >= direct["since"]])
     strongest: Any = ibis.greatest(follows["strongest"], follows["type_index"])
-    labels = follows.group_by(*key).agg(label=strongest.max())
-    labelled = shown.left_join(labels, key)
+    return follows.group_by(*key).agg(label=strongest.max())
+
+
+def add_labels(shown: Table, labels: Table) -> Table:
+    """Adds `label`, the event type index of `find_labels`; 0 for none."""
+    labelled = shown.left_join(labels, ["user", "impression", "item"])
     chosen = [shown[c] for c in shown.columns]
     return labelled.select(*chosen, label=labelled["label"].fill_null(0).cast("int8"))
 
@@ -86,7 +90,8 @@ def write_impressions(
         first = shard * step
         chunk = shown.filter(shown["user"].between(first, first + step - 1))
         table = engine.to_pyarrow(_collect(chunk, users, item_indices)).cast(SCHEMA)
-        pq.write_table(table, folder / f"part-{shard:05d}.parquet")
+        path = folder / f"part-{shard:05d}.parquet"
+        pq.write_table(table, path, **PARQUET_OPTIONS)
         num_lists += len(table)
     return {"lists": num_lists, "shown_items": num_rows}
 
@@ -111,15 +116,16 @@ def _collect(shown: Table, users: Table, item_indices: Table) -> Table:
     )
     lists = rows.group_by("user", "impression").agg(
         entries=entry.collect(),
-        start=ibis.struct({c: rows[c] for c in ORDER}).min(),
+        instant=rows["instant"].min(),
+        row=rows["row"].min(),
         split=rows["split"].min(),
     )
     lists = lists.mutate(entries=lists["entries"].sort())
     named = lists.inner_join(users, lists["user"] == users["code"])
-    entries, start = named["entries"], named["start"]
-    ordered = named.order_by("user", "start").select(
+    entries = named["entries"]
+    ordered = named.order_by("user", *ORDER).select(
         named["id"].name(USER_ID),
-        (start["instant"] / MICROSECONDS).floor().cast("int64").name("timestamp"),
+        (named["instant"] / MICROSECONDS).floor().cast("int64").name("timestamp"),
         "split",
         *(entries.map(lambda e, n=name: e[n]).name(name) for name in _LISTS),
     )

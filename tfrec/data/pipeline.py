@@ -14,7 +14,12 @@ from tfrec.data.catalogue import (
     items_from_events,
 )
 from tfrec.data.engine import MICROSECONDS, Table, materialise, read_int
-from tfrec.data.impressions import label_impressions, split_by_user, write_impressions
+from tfrec.data.impressions import (
+    add_labels,
+    find_labels,
+    split_by_user,
+    write_impressions,
+)
 from tfrec.data.loading import (
     LoadedEvents,
     LoadReport,
@@ -169,12 +174,12 @@ class Preparation:
     ) -> dict[str, int] | None:
         if loaded.shown is None:
             return None
-        shown = label_impressions(loaded.shown, events)
+        labels = materialise(self._engine, "labels", find_labels(events))
+        shown = add_labels(loaded.shown, labels)
         if boundaries is None:
             shown = split_by_user(shown, events)
         else:
             shown = split_by_time(shown, boundaries)
-        shown = materialise(self._engine, "shown", shown)
         return write_impressions(
             self._engine, shown, loaded.users.ids, indices, self._folder / "impressions"
         )

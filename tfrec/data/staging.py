@@ -135,9 +135,9 @@ def _dropped(raw: Table, data: DataConfig, type_index: Any) -> Any:
     if data.impression_event_type is not None:
         impression = data.event_columns.impression_id
         is_shown = type_index == IMPRESSION_TYPE
-        conditions.append(
-            is_shown & as_text(raw[impression]).isnull() if impression else is_shown
-        )
+        if impression:
+            is_shown &= raw[impression].cast("string").nullif("").isnull()
+        conditions.append(is_shown)
     if not conditions:
         return ibis.null("int8")
     cases = [(c.fill_null(False), place) for place, c in enumerate(conditions)]
@@ -179,14 +179,19 @@ def _content(raw: Table, data: DataConfig) -> dict[str, Any]:
 def _texts(raw: Table, data: DataConfig) -> dict[str, Any]:
     roles, columns = data.event_columns, {}
     if roles.session_id:
-        session: Any = raw[roles.session_id].cast("string").nullif("")
-        hashed = content_hash({"session": session})
-        columns["session"] = session.isnull().ifelse(ibis.null("uint64"), hashed)
+        columns["session"] = _hash_of(raw[roles.session_id])
     if roles.query:
         columns["query"] = as_text(raw[roles.query]).fill_null("")
     if roles.impression_id:
-        columns["impression"] = as_text(raw[roles.impression_id])
+        columns["impression"] = _hash_of(raw[roles.impression_id])
     return columns
+
+
+def _hash_of(column: Column) -> Column:
+    """Returns a hash in place of an id that is only compared within a user."""
+    text = column.cast("string").nullif("")
+    hashed = content_hash({"text": text})
+    return text.isnull().ifelse(ibis.null("uint64"), hashed)
 
 
 def _numbers(raw: Table, data: DataConfig) -> dict[str, Any]:

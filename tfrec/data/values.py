@@ -23,6 +23,19 @@ SECONDS_TIME = "timestamp in seconds (set data.timestamp_unit: seconds)"
 DATE_TIME = "timestamp written as YYYYMMDD (write YYYY-MM-DD)"
 
 
+def strip(text: Column) -> Column:
+    """Strips white space, quickly where there is none.
+
+    Stripping costs 0.3 microseconds a value, half of all reading, and few values
+    need it: those that start with a character up to the blank, or end in one.
+    """
+    ends = [text.endswith(character) for character in " \t\n\r\v\f"]
+    needs = text < "!"
+    for end in ends:
+        needs = needs | end
+    return ibis.ifelse(needs, text.strip(), text)
+
+
 def as_text(column: Column, *, separator: str = "/") -> Column:
     """Returns stripped text, null where there is none; lists are joined."""
     value: Any = column
@@ -31,7 +44,7 @@ def as_text(column: Column, *, separator: str = "/") -> Column:
         value = value.cast("array<string>").join(separator)
     elif kind.is_floating():
         value = ibis.ifelse(value.isnan(), ibis.null(kind), value)
-    return value.cast("string").strip().nullif("")
+    return strip(value.cast("string")).nullif("")
 
 
 def clean_id(column: Column) -> Column:
@@ -40,7 +53,7 @@ def clean_id(column: Column) -> Column:
     Whole numbers written as floats ("17850.0", as data frames write them as soon
     as one is missing) lose the ".0"; all other ids keep their spelling.
     """
-    text: Any = column.strip()
+    text = strip(column)
     is_float = text.endswith("0") & text.re_search(r"^-?[0-9]+\.0+$")
     text = ibis.ifelse(is_float, text.re_replace(r"\.0+$", ""), text)
     is_missing = (text == "") | ((text.length() <= 4) & text.lower().isin(MISSING_IDS))
