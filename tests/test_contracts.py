@@ -56,9 +56,11 @@ def test_a_correct_layer_passes() -> None:
 
 
 def test_target_attention_holds_the_contract() -> None:
-    history = np.random.default_rng(2).normal(size=(3, 5, 4)).astype("float32")
+    random = np.random.default_rng(2)
+    candidates = random.normal(size=(3, 2, 4)).astype("float32")
+    history = random.normal(size=(3, 5, 4)).astype("float32")
     mask = np.array([[True] * 5, [True, True, False, False, False], [True] * 5])
-    check_layer(TargetAttention, {"units": 2}, [ROWS, history, mask])
+    check_layer(TargetAttention, {"units": 2}, [candidates, history, mask])
 
 
 @pytest.mark.parametrize(
