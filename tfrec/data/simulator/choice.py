@@ -96,7 +96,7 @@ def met_weights(met: np.ndarray) -> np.ndarray:
 
 
 def related_weights(
-    demand: Demand, last_item: np.ndarray, time: np.ndarray
+    demand: Demand, last_item: np.ndarray, *, time: np.ndarray
 ) -> np.ndarray:
     """Returns float64 `[n, NUM_RELATED]`: chance of each link of `last_item`.
 
@@ -112,7 +112,7 @@ def related_weights(
 
 
 def branch_probabilities(
-    latent: LatentState, related: np.ndarray, config: SimulatorConfig
+    latent: LatentState, related: np.ndarray, *, config: SimulatorConfig
 ) -> np.ndarray:
     """Returns float64 `[len(Branch), n]`; columns sum to 1."""
     restock = config.restock_probability * (latent.due_item >= 0)
@@ -132,7 +132,11 @@ def _pick(weights: np.ndarray, draw: np.ndarray) -> np.ndarray:
 
 
 def draw_views(
-    latent: LatentState, draws: np.ndarray, demand: Demand, config: SimulatorConfig
+    latent: LatentState,
+    draws: np.ndarray,
+    *,
+    demand: Demand,
+    config: SimulatorConfig,
 ) -> Views:
     """Draws the next organic view of every shopper.
 
@@ -142,8 +146,8 @@ def draw_views(
         demand: The tables.
         config: The shares.
     """
-    related = related_weights(demand, latent.last_item, latent.time)
-    shares = np.cumsum(branch_probabilities(latent, related, config), axis=0)
+    related = related_weights(demand, latent.last_item, time=latent.time)
+    shares = np.cumsum(branch_probabilities(latent, related, config=config), axis=0)
     branch = (draws[0] >= shares[:-1]).sum(axis=0)
     item = latent.due_item.copy()
     new_profile = np.full(len(item), -1, np.int32)
@@ -157,17 +161,20 @@ def draw_views(
     item[rows] = demand.related[latent.last_item[rows], place]
 
     rows = np.flatnonzero(branch == Branch.NEW_INTENT)
-    new_profile[rows] = _draw_intents(latent, rows, draws, demand, config)
+    new_profile[rows] = _draw_intents(
+        latent, rows, draws=draws, demand=demand, config=config
+    )
 
     rows = np.flatnonzero(branch >= Branch.INTENT)
     profile = np.where(new_profile >= 0, new_profile, latent.profile)[rows]
-    item[rows] = demand.draw_items(profile, latent.time[rows], draws[1, rows])
+    item[rows] = demand.draw_items(profile, latent.time[rows], draw=draws[1, rows])
     return Views(branch, item, new_profile)
 
 
 def _draw_intents(
     latent: LatentState,
     rows: np.ndarray,
+    *,
     draws: np.ndarray,
     demand: Demand,
     config: SimulatorConfig,
@@ -177,8 +184,7 @@ def _draw_intents(
     favourites = latent.favourites[rows]
     weights = np.broadcast_to(favourite_weights(favourites.shape[1]), favourites.shape)
     liked = favourites[np.arange(len(rows)), _pick(weights, place)]
-    explored = np.searchsorted(np.cumsum(demand.leaf_weight), place, side="right")
-    explored = np.minimum(explored, demand.num_leaves - 1)
+    explored = demand.draw_leaves(place)
     complement = latent.complement[rows]
     follow = config.complement_probability * (complement >= 0)
     explore = follow + (1.0 - follow) * config.exploration_probability
@@ -189,7 +195,7 @@ def _draw_intents(
 
 
 def leaf_probabilities(
-    latent: LatentState, demand: Demand, config: SimulatorConfig
+    latent: LatentState, demand: Demand, *, config: SimulatorConfig
 ) -> np.ndarray:
     """Returns float64 `[n, num_leaves]`: the leaf of a new intent."""
     num_rows, num_favourites = latent.favourites.shape
@@ -206,22 +212,23 @@ def leaf_probabilities(
 
 
 def view_probabilities(
-    latent: LatentState, demand: Demand, config: SimulatorConfig
+    latent: LatentState, demand: Demand, *, config: SimulatorConfig
 ) -> np.ndarray:
     """Returns float64 `[n, num_items]`: the distribution `draw_views` draws from."""
     rows = np.arange(len(latent.time))
-    related = related_weights(demand, latent.last_item, latent.time)
-    restock, repeat, link, same, new = branch_probabilities(latent, related, config)
+    related = related_weights(demand, latent.last_item, time=latent.time)
+    restock, repeat, link, same, new = branch_probabilities(
+        latent, related, config=config
+    )
     profiles = demand.segment_profile[:, latent.segment]  # [num_leaves, n, profiles]
     mixture = (
         profiles.transpose(1, 0, 2)
-        * (new[:, None] * leaf_probabilities(latent, demand, config))[:, :, None]
+        * (new[:, None] * leaf_probabilities(latent, demand, config=config))[:, :, None]
     )
     mixture = mixture.reshape(len(rows), -1)  # [n, Z]
     mixture[rows, latent.profile] += same  # Adds 0 where it is -1.
-    every = np.arange(mixture.shape[1])
     times, inverse = np.unique(latent.time, return_inverse=True)
-    mass = demand.available_mass(every[None, :], times[:, None])
+    mass = demand.available_mass(times)
     result = (mixture / mass[inverse]) @ demand.weight_matrix
     result *= demand.launch[None, :] <= latent.time[:, None]
     result[rows, latent.due_item] += restock

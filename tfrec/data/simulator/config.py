@@ -7,7 +7,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SECONDS_PER_DAY = 86_400
 MAX_CATEGORIES = 504  # 72 nouns, each plain or with one of six qualifiers.
-Probability = Field(ge=0, le=1)
 
 
 class SimulatorConfig(BaseModel):
@@ -33,7 +32,7 @@ class SimulatorConfig(BaseModel):
     start_date: datetime.date = Field(
         datetime.date(2025, 1, 6), description="First day, UTC."
     )
-    num_days: int = Field(90, ge=2, description="Days of the log.")
+    num_days: int = Field(90, ge=2, le=10_000, description="Days of the log.")
     launch_share: float = Field(
         0.25, ge=0, lt=1, description="Share of items launched after the first day."
     )
@@ -184,14 +183,14 @@ SIZES: dict[str, dict[str, Any]] = {
     "demo": {"name": "demo"},
     "medium": {
         "name": "medium",
-        "num_users": 17_000,
+        "num_users": 21_000,
         "num_items": 5_000,
         "num_categories": 120,
         "num_brands": 180,
     },
     "large": {
         "name": "large",
-        "num_users": 175_000,
+        "num_users": 210_000,
         "num_items": 20_000,
         "num_categories": 400,
         "num_brands": 600,

@@ -106,6 +106,11 @@ class Demand:
         shape = (len(sizes), self.num_items)
         return sparse.csr_array((self.weights, columns, self.row_offsets), shape=shape)
 
+    def draw_leaves(self, draw: np.ndarray) -> np.ndarray:
+        """Draws leaves by `leaf_weight`; int64, the shape of `draw`."""
+        place = np.searchsorted(np.cumsum(self.leaf_weight), draw, side="right")
+        return np.minimum(place, self.num_leaves - 1)
+
     @cached_property
     def _launch_keys(self) -> np.ndarray:
         return (self.leaf.astype(np.int64) << 40) | self.launch
@@ -118,14 +123,16 @@ class Demand:
             - (self.leaf_offsets[leaf])
         )
 
-    def available_mass(self, profile: np.ndarray, time: np.ndarray) -> np.ndarray:
-        """Returns float64 `[n]`: weight of a profile's items launched at `time`."""
-        begin = self.row_offsets[profile]
-        end = begin + self.num_available(profile // self.num_profiles, time)
+    def available_mass(self, time: np.ndarray) -> np.ndarray:
+        """Returns float64 `[n, Z]`: weight of each profile's items launched by then."""
+        leaves = np.arange(self.num_leaves)
+        count = self.num_available(leaves[None, :], time[:, None])
+        begin = self.row_offsets[:-1]
+        end = begin + np.repeat(count, self.num_profiles, axis=1)
         return self.cumulative[end] - self.cumulative[begin]
 
     def draw_items(
-        self, profile: np.ndarray, time: np.ndarray, draw: np.ndarray
+        self, profile: np.ndarray, time: np.ndarray, *, draw: np.ndarray
     ) -> np.ndarray:
         """Draws an available item each from its profile's weights.
 

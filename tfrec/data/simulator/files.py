@@ -1,6 +1,6 @@
 """Files of a shop: written to a temporary folder, then renamed."""
 
-import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -106,9 +106,11 @@ def check_target(output: Path, overwrite: bool) -> None:
 @contextmanager
 def replaced_when_done(output: Path) -> Iterator[Path]:
     """Gives a temporary folder that becomes `output`; a failure leaves nothing."""
+    output = output.resolve()
     output.parent.mkdir(parents=True, exist_ok=True)
-    folder = output.parent / f".{output.name}.{os.getpid()}.partial"
-    old = output.parent / f".{output.name}.{os.getpid()}.old"
+    mark = secrets.token_hex(4)
+    folder = output.parent / f".{output.name}.{mark}.partial"
+    old = output.parent / f".{output.name}.{mark}.old"
     folder.mkdir()
     try:
         yield folder

@@ -37,7 +37,11 @@ class Visits:
 
 
 def visit_items(
-    match: np.ndarray, device: np.ndarray, draws: np.ndarray, config: SimulatorConfig
+    match: np.ndarray,
+    device: np.ndarray,
+    *,
+    draws: np.ndarray,
+    config: SimulatorConfig,
 ) -> Visits:
     """Draws what shoppers do on item pages.
 

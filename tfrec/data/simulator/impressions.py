@@ -53,7 +53,7 @@ class Shelf:
         )
 
     def draw(
-        self, demand: Demand, leaf: np.ndarray, time: np.ndarray, draws: np.ndarray
+        self, demand: Demand, leaf: np.ndarray, *, time: np.ndarray, draws: np.ndarray
     ) -> np.ndarray:
         """Draws lists; an item may come twice.
 
@@ -100,25 +100,29 @@ class Lists:
 
 
 def interest(
-    demand: Demand, profile: np.ndarray, favourites: np.ndarray, items: np.ndarray
+    demand: Demand,
+    items: np.ndarray,
+    *,
+    profile: np.ndarray,
+    favourites: np.ndarray,
 ) -> np.ndarray:
     """Returns float64 `[n]`: chance that an examined item is clicked.
 
-    0.1 + 0.5 match in the intent's category, 0.06 in a favourite one,
+    0.15 + 0.6 match in the intent's category, 0.06 in a favourite one,
     0.01 elsewhere
     """
     leaf = demand.leaf[items]
     liked = (favourites == leaf[:, None]).any(axis=1)
     wanted = (profile >= 0) & (leaf == profile // demand.num_profiles)
     elsewhere = np.where(liked, _FAVOURITE_INTEREST, _OTHER_INTEREST)
-    return np.where(wanted, 0.1 + 0.5 * demand.match(profile, items), elsewhere)
+    return np.where(wanted, 0.15 + 0.6 * demand.match(profile, items), elsewhere)
 
 
 def show_lists(
     shelf: Shelf,
     demand: Demand,
-    config: SimulatorConfig,
     *,
+    config: SimulatorConfig,
     page_item: np.ndarray,
     time: np.ndarray,
     profile: np.ndarray,
@@ -138,7 +142,7 @@ def show_lists(
         draws: float64 `[3 * list_length, n]`.
     """
     draws = draws.reshape(3, -1, len(page_item))
-    items = shelf.draw(demand, demand.leaf[page_item], time, draws[:2])
+    items = shelf.draw(demand, demand.leaf[page_item], time=time, draws=draws[:2])
     keep = items != page_item[:, None]
     for place in range(1, items.shape[1]):
         keep[:, place] &= (items[:, :place] != items[:, place, None]).all(axis=1)
@@ -146,7 +150,9 @@ def show_lists(
     position = np.cumsum(keep, axis=1)[row, place].astype(np.int32)
     item = items[row, place]
     propensity = position ** -float(config.position_bias)
-    chance = propensity * interest(demand, profile[row], favourites[row], item)
+    chance = propensity * interest(
+        demand, item, profile=profile[row], favourites=favourites[row]
+    )
     return Lists(
         row=row,
         item=item,

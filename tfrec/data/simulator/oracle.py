@@ -91,7 +91,9 @@ class Oracle:
         for begin in range(0, len(rows), _BATCH_SIZE):
             batch = slice(begin, begin + _BATCH_SIZE)
             states = self._states.take(places[batch])
-            probabilities = view_probabilities(states, self._demand, self._config)
+            probabilities = view_probabilities(
+                states, self._demand, config=self._config
+            )
             scores[batch] = probabilities[:, self._columns]
         return scores
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from tfrec.data.simulator.births import create_shoppers
 from tfrec.data.simulator.choice import (
     NUM_VIEW_DRAWS,
     Branch,
@@ -14,6 +15,12 @@ from tfrec.data.simulator.choice import (
 from tfrec.data.simulator.funnel import NUM_FUNNEL_DRAWS, Visits, visit_items
 from tfrec.data.simulator.impressions import Lists, show_lists
 from tfrec.data.simulator.random_streams import uniforms
+from tfrec.data.simulator.returns import (
+    NUM_RETURN_DRAWS,
+    begin_next_sessions,
+    last_view_seconds,
+    session_end_probability,
+)
 from tfrec.data.simulator.rows import (
     CART,
     CLICK,
@@ -21,13 +28,6 @@ from tfrec.data.simulator.rows import (
     PURCHASE,
     VIEW,
     RowBuffer,
-)
-from tfrec.data.simulator.shoppers import (
-    NUM_RETURN_DRAWS,
-    begin_next_sessions,
-    create_shoppers,
-    last_view_seconds,
-    session_end_probability,
 )
 from tfrec.data.simulator.world import World, query_index
 
@@ -92,7 +92,7 @@ class _Chunk:
 
     def __init__(self, world: World, users: np.ndarray) -> None:
         self.world = world
-        self.shoppers = create_shoppers(world.config, world.demand, users)
+        self.shoppers = create_shoppers(world.config, world.demand, users=users)
         self.rows = RowBuffer()
         self.truth: list[tuple[np.ndarray, LatentState]] = []
 
@@ -104,13 +104,13 @@ class _Chunk:
         known = np.flatnonzero(latent.time >= config.truth_start_seconds)
         # `take` copies: the arrays of `latent` change below.
         self.truth.append((shoppers.user[known], latent.take(known)))
-        views = draw_views(latent, draws[:NUM_VIEW_DRAWS], demand, config)
+        views = draw_views(latent, draws[:NUM_VIEW_DRAWS], demand=demand, config=config)
         shoppers.apply(views, demand)
         visits = self._view(views, draws)
         free = shoppers.time + visits.duration
         shown = np.flatnonzero(draws[_LIST] < config.impression_rate)
         if len(shown):
-            free[shown] = self._show(shown, views.item[shown], free[shown])
+            free[shown] = self._show(shown, views.item[shown], time=free[shown] + 1)
         self._move_on(free, draws)
         shoppers.step += 1
 
@@ -132,7 +132,7 @@ class _Chunk:
         match[repeats] = np.maximum(match[repeats], _REPEAT_MATCH)
         match[views.branch == Branch.RESTOCK] = _RESTOCK_MATCH
         funnel = draws[_FUNNEL : _FUNNEL + NUM_FUNNEL_DRAWS]
-        visits = visit_items(match, shoppers.device, funnel, config)
+        visits = visit_items(match, shoppers.device, draws=funnel, config=config)
         share = config.search_probability * np.array(
             [0.0, 0.0, 0.0, _LATER_SEARCH_SHARE, 1.0]
         )  # By branch: who follows a link or returns to an item does not search.
@@ -146,11 +146,11 @@ class _Chunk:
             dwell_seconds=visits.dwell_seconds,
             query=query_index(shoppers.profile, draws[_QUERY], searched),
         )
-        self._buy(everyone, views.item, shoppers.time, visits)
+        self._buy(everyone, views.item, begin=shoppers.time, visits=visits)
         return visits
 
     def _buy(
-        self, rows: np.ndarray, items: np.ndarray, begin: np.ndarray, visits: Visits
+        self, rows: np.ndarray, items: np.ndarray, *, begin: np.ndarray, visits: Visits
     ) -> None:
         """Writes carts and purchases of visits, which belong to shoppers `rows`."""
         cart, purchase = np.flatnonzero(visits.cart), np.flatnonzero(visits.purchase)
@@ -167,13 +167,16 @@ class _Chunk:
             item=items[purchase],
         )
         demand = self.world.demand
-        self.shoppers.put_in_cart(rows[cart], items[cart], demand)
+        self.shoppers.put_in_cart(rows[cart], items[cart], demand=demand)
         self.shoppers.purchase(
-            rows[purchase], items[purchase], demand, visits.restock_draw[purchase]
+            rows[purchase],
+            items[purchase],
+            demand=demand,
+            draw=visits.restock_draw[purchase],
         )
 
     def _show(
-        self, rows: np.ndarray, pages: np.ndarray, free: np.ndarray
+        self, rows: np.ndarray, pages: np.ndarray, *, time: np.ndarray
     ) -> np.ndarray:
         """Shows lists to shoppers `rows`; returns when they are free again."""
         config, shoppers = self.world.config, self.shoppers
@@ -187,9 +190,9 @@ class _Chunk:
         lists = show_lists(
             self.world.shelf,
             self.world.demand,
-            config,
+            config=config,
             page_item=pages,
-            time=free,
+            time=time,
             profile=shoppers.profile[rows],
             favourites=shoppers.favourites[rows],
             draws=draws[: 3 * length],
@@ -198,7 +201,7 @@ class _Chunk:
         self._log(
             IMPRESSION,
             rows[lists.row],
-            time=free[lists.row],
+            time=time[lists.row],
             item=lists.item,
             position=lists.position,
             list_number=number[lists.row],
@@ -206,14 +209,15 @@ class _Chunk:
         )
         shoppers.num_lists[rows] += 1
         draws = draws[3 * length :].reshape(NUM_FUNNEL_DRAWS, length, len(rows))
-        return self._click(rows, lists, number, free, draws)
+        return self._click(rows, lists, number=number, time=time, draws=draws)
 
     def _click(
         self,
         rows: np.ndarray,
         lists: Lists,
+        *,
         number: np.ndarray,
-        free: np.ndarray,
+        time: np.ndarray,
         draws: np.ndarray,
     ) -> np.ndarray:
         """Writes the clicks of lists, one after the other, from the top."""
@@ -223,13 +227,16 @@ class _Chunk:
         position, who = lists.position[clicked], rows[row]
         match = demand.match(shoppers.profile[who], item)
         visits = visit_items(
-            match, shoppers.device[who], draws[:, position - 1, row], self.world.config
+            match,
+            shoppers.device[who],
+            draws=draws[:, position - 1, row],
+            config=self.world.config,
         )
         # Clicks of a list come in order: the next begins when the last is over.
         duration = visits.duration + 2
         ends = np.cumsum(duration)
         first = np.searchsorted(row, row)
-        begin = free[row] + ends - duration - (ends[first] - duration[first]) + 2
+        begin = time[row] + ends - duration - (ends[first] - duration[first]) + 2
         self._log(
             CLICK,
             who,
@@ -243,9 +250,9 @@ class _Chunk:
         turn = np.arange(len(row)) - first
         for place in range(int(turn.max(initial=-1)) + 1):
             now = np.flatnonzero(turn == place)
-            shoppers.meet(who[now], item[now], demand)
-        self._buy(who, item, begin, visits)
-        busy = free.copy()
+            shoppers.meet(who[now], item[now], demand=demand)
+        self._buy(who, item, begin=begin, visits=visits)
+        busy = time.copy()
         busy[row] = begin + visits.duration  # The last of each list stays.
         return busy
 
@@ -259,4 +266,6 @@ class _Chunk:
         ends = draws[_SESSION_END] < session_end_probability(shoppers, config)
         rows = np.flatnonzero(ends)
         away = draws[_RETURN : _RETURN + NUM_RETURN_DRAWS, rows]
-        begin_next_sessions(shoppers, rows, away, self.world.demand, config)
+        begin_next_sessions(
+            shoppers, rows, draws=away, demand=self.world.demand, config=config
+        )
