@@ -161,6 +161,9 @@ class DataConfig(_Config):
     target_event_types: tuple[str, ...] = Field(
         (), description="What is predicted; empty: all `event_types`."
     )
+    head_event_types: tuple[str, ...] = Field(
+        (), description="Get a ranking head; empty: `target_event_types`."
+    )
     event_type_names: dict[str, str] = Field(
         {}, description="Raw value to event type, for example `pv: view`."
     )
@@ -200,6 +203,7 @@ class DataConfig(_Config):
         return Schema(
             event_types=self.event_types,
             target_event_types=self.target_event_types or self.event_types,
+            head_event_types=self.head_event_types,
             item_attributes=tuple(a.spec() for a in self.item_attributes),
             context=tuple(a.spec() for a in self.context),
             filters=filters,
@@ -274,6 +278,9 @@ class RankingConfig(_Config):
     max_training_queries: int = Field(
         50_000, ge=1, description="Queries that candidates are mined for."
     )
+    holdout_share: float = Field(
+        0.2, gt=0, lt=1, description="Users of them that pick the best epoch."
+    )
     head_weights: dict[str, float] = Field(
         {}, description="Final order: weight of each head's probability; empty: 1."
     )
@@ -342,6 +349,9 @@ class EvaluationConfig(_Config):
     selection_metric: str = Field("NDCG@10", description="Picks the best epoch.")
     max_validation_queries: int = Field(
         10_000, ge=1, description="Drawn by seed; validation while training."
+    )
+    oracle_dir: Path | None = Field(
+        None, description="Truth of a simulated shop; adds the oracle to the report."
     )
     num_bootstrap: int = Field(
         1000, ge=10, description="Resamples of users for the intervals."

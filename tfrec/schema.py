@@ -125,8 +125,9 @@ class Schema:
     Attributes:
         event_types: All behaviour event types, weakest first. The event type
             index is the position here plus `NUM_SPECIAL_INDICES`.
-        target_event_types: The types that retrieval predicts and that get a
-            ranking head, weakest first.
+        target_event_types: The types that retrieval predicts, weakest first.
+        head_event_types: The types that get a ranking head, weakest first;
+            empty: `target_event_types`.
         item_attributes: Declared attributes of items, in model order. `title`
             is not among them: it is text.
         context: Attributes known with a request, such as the country.
@@ -136,6 +137,7 @@ class Schema:
 
     event_types: tuple[str, ...]
     target_event_types: tuple[str, ...]
+    head_event_types: tuple[str, ...] = ()
     item_attributes: tuple[AttributeSpec, ...] = ()
     context: tuple[AttributeSpec, ...] = ()
     filters: tuple[str, ...] = ()
@@ -148,6 +150,12 @@ class Schema:
                 "`target_event_types` must name at least one of `event_types`. "
                 f"Received: target_event_types={list(self.target_event_types)}, "
                 f"event_types={list(self.event_types)}."
+            )
+        stray = [t for t in self.head_event_types if t not in self.event_types]
+        if stray:
+            raise ValueError(
+                "`head_event_types` must be among `event_types`. "
+                f"Received: {stray}, event_types={list(self.event_types)}."
             )
         names = [a.name for a in self.item_attributes]
         lost = [name for name in self.filters if name not in names]
@@ -180,9 +188,7 @@ class Schema:
         return (
             FeatureSpec(QUERY_TEXT, "string", (), Role.REQUEST),
             FeatureSpec(REQUEST_TIMESTAMP, "int64", (), Role.REQUEST, padding=0),
-            FeatureSpec(
-                EXCLUDE_ITEM_IDS, "string", excluded, Role.REQUEST, "item_id"
-            ),
+            FeatureSpec(EXCLUDE_ITEM_IDS, "string", excluded, Role.REQUEST, "item_id"),
             FeatureSpec(EXCLUDE_SEEN, "bool", (), Role.REQUEST, padding=False),
             *(
                 FeatureSpec(
@@ -239,8 +245,9 @@ class Schema:
 
     @property
     def heads(self) -> tuple[str, ...]:
-        """Output names of the ranking heads, one per target event type."""
-        return tuple(t + PROBABILITY_SUFFIX for t in self.target_event_types)
+        """Output names of the ranking heads, one per head event type."""
+        types = self.head_event_types or self.target_event_types
+        return tuple(t + PROBABILITY_SUFFIX for t in types)
 
     def event_type_index(self, event_type: str) -> int:
         """Returns the index of an event type; unknown types are out of vocabulary."""
@@ -270,6 +277,7 @@ class Schema:
         return cls(
             event_types=tuple(data["event_types"]),
             target_event_types=tuple(data["target_event_types"]),
+            head_event_types=tuple(data["head_event_types"]),
             item_attributes=attributes(data["item_attributes"]),
             context=attributes(data["context"]),
             filters=tuple(data["filters"]),

@@ -2,9 +2,13 @@
 
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from tfrec.features.request import Request
+from tfrec.models.ranking_model import RankingInputs, RankingModel
+from tfrec.models.retrieval_model import EncodedQueries, RetrievalModel
+from tfrec.schema import NUM_SPECIAL_INDICES
 
 
 class RankedCandidates(NamedTuple):
@@ -28,7 +32,10 @@ class Recommender(Protocol):
     num_candidates: int
 
     def retrieval_scores(self, request: Request) -> tf.Tensor:
-        """Returns float32 `[batch_size, num_items]`; column j is item index j + 2."""
+        """Returns float32 `[batch_size, num_items]`; column j is item index j + 2.
+
+        They are log-probabilities: `exp` of a row sums to 1.
+        """
         ...
 
     def rank(
@@ -44,3 +51,76 @@ class Recommender(Protocol):
     def candidate_embeddings(self) -> tf.Tensor:
         """Returns float32 `[num_items, embedding_dim]`, L2-normalised."""
         ...
+
+
+class TrainedRecommender(tf.Module):
+    """A trained retrieval model, and a ranking model if there is one.
+
+    Item vectors are computed once, here; call `refresh` after more training.
+
+    Args:
+        retrieval: The trained retrieval model.
+        ranking: The trained ranking model; None ranks in the order of retrieval
+            and gives no probabilities.
+        num_candidates: How many retrieved candidates are ranked.
+    """
+
+    def __init__(
+        self,
+        retrieval: RetrievalModel,
+        ranking: RankingModel | None,
+        *,
+        num_candidates: int,
+    ) -> None:
+        super().__init__()
+        self.retrieval = retrieval
+        self.ranking = ranking
+        self.num_items = retrieval.num_items
+        self.max_history_length = retrieval.settings.max_history_length
+        self.num_candidates = num_candidates
+        self._item_vectors = tf.Variable(retrieval.item_vectors(), trainable=False)
+        self._candidates = tf.Variable(
+            retrieval.candidate_embeddings(), trainable=False
+        )
+
+    def refresh(self) -> None:
+        """Computes the item vectors anew."""
+        self._item_vectors.assign(self.retrieval.item_vectors())
+        self._candidates.assign(self.retrieval.candidate_embeddings())
+
+    def encode(self, request: Request) -> EncodedQueries:
+        """Encodes the queries of requests."""
+        return self.retrieval.encode(request, self._item_vectors)
+
+    def retrieval_scores(self, request: Request) -> tf.Tensor:
+        """Returns log-probabilities over the catalogue, see `Recommender`."""
+        return self.scores_of(self.encode(request))
+
+    def scores_of(self, encoded: EncodedQueries) -> tf.Tensor:
+        """Returns log-probabilities over the catalogue of encoded queries."""
+        return tf.nn.log_softmax(self.retrieval.scores(encoded, self._candidates))
+
+    def rank(
+        self, request: Request, candidate_index: tf.Tensor, retrieval_scores: tf.Tensor
+    ) -> RankedCandidates:
+        """Ranks candidates, see `Recommender`."""
+        known = candidate_index >= NUM_SPECIAL_INDICES
+        if self.ranking is None:
+            return RankedCandidates(tf.where(known, retrieval_scores, -np.inf), {})
+        # Unknown candidates have no retrieval score; any finite one will do, since
+        # their results are replaced below.
+        finite = tf.where(known, retrieval_scores, 0.0)
+        finite = tf.where(tf.math.is_finite(finite), finite, 0.0)
+        embeddings = self.encode(request).embeddings
+        inputs = RankingInputs(request, embeddings, candidate_index, finite)
+        logits = self.ranking(inputs)
+        probabilities = tf.sigmoid(logits) * tf.cast(known, tf.float32)[..., tf.newaxis]
+        scores = tf.where(known, self.ranking.scores(logits), -np.inf)
+        heads = dict(
+            zip(self.ranking.heads, tf.unstack(probabilities, axis=-1), strict=True)
+        )
+        return RankedCandidates(scores, heads)
+
+    def candidate_embeddings(self) -> tf.Tensor:
+        """Returns the L2-normalised item vectors, see `Recommender`."""
+        return self._candidates.read_value()

@@ -1,0 +1,226 @@
+"""Training batches for retrieval: windows laid into rows, packed or bucketed."""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from tfrec.data.store import EventSequences
+from tfrec.data.windows import Targets, Windows, cut_windows
+
+
+class TokenArrays(NamedTuple):
+    """The numpy twin of `tfrec.features.tokens.Tokens`, `[num_rows, num_tokens]`."""
+
+    item_index: np.ndarray
+    event_type_index: np.ndarray
+    timestamps: np.ndarray
+    dwell_seconds: np.ndarray
+    next_timestamps: np.ndarray
+    positions: np.ndarray
+    segment_ids: np.ndarray
+
+
+class BatchArrays(NamedTuple):
+    """The numpy twin of `tfrec.models.retrieval_model.RetrievalBatch`."""
+
+    tokens: TokenArrays
+    target_tokens: np.ndarray
+    target_items: np.ndarray
+    target_weights: np.ndarray
+    target_context: dict[str, np.ndarray]
+
+
+class _Layout(NamedTuple):
+    """Where windows stand: window w at `columns[w]` of row `rows[w]`."""
+
+    num_rows: int
+    num_tokens: int
+    rows: np.ndarray
+    columns: np.ndarray
+    segments: np.ndarray
+
+
+class BatchBuilder:
+    """Gives the batches of an epoch, the same for the same seed and epoch.
+
+    `bucketed`: windows of like length share a batch, one a row; `packed`: rows
+    of `max_length` tokens, filled with several windows each, told apart by
+    their segment ids. Both keep padding at a few per cent.
+
+    Args:
+        sequences: The events.
+        targets: What each event is worth as a target.
+        max_length: Tokens of a window at most.
+        batch_tokens: Tokens of a batch, about.
+        batching: `packed` or `bucketed`.
+        seed: Of the order, and of where long histories are cut.
+    """
+
+    def __init__(
+        self,
+        sequences: EventSequences,
+        targets: Targets,
+        *,
+        max_length: int,
+        batch_tokens: int,
+        batching: Literal["packed", "bucketed"],
+        seed: int,
+    ) -> None:
+        self.sequences = sequences
+        self.targets = targets
+        self.max_length = max_length
+        self.batch_tokens = max(batch_tokens, max_length)
+        self.batching = batching
+        self.seed = seed
+
+    def epoch(self, number: int) -> Iterator[BatchArrays]:
+        """Yields the batches of epoch `number`, counted from 0."""
+        rng = np.random.default_rng([self.seed, number])
+        windows = cut_windows(self.sequences, self.targets, self.max_length, rng=rng)
+        for rows, layout in self._layouts(windows, rng):
+            yield self._fill(windows.take(rows), layout)
+
+    def num_batches(self, number: int = 0) -> int:
+        """Returns how many batches epoch `number` has."""
+        rng = np.random.default_rng([self.seed, number])
+        windows = cut_windows(self.sequences, self.targets, self.max_length, rng=rng)
+        return len(self._layouts(windows, rng))
+
+    def _layouts(
+        self, windows: Windows, rng: np.random.Generator
+    ) -> list[tuple[np.ndarray, _Layout]]:
+        if self.batching == "packed":
+            layouts = self._pack(windows.lengths, rng)
+        else:
+            layouts = self._bucket(windows.lengths, rng)
+        return [layouts[i] for i in rng.permutation(len(layouts))]
+
+    def _bucket(
+        self, lengths: np.ndarray, rng: np.random.Generator
+    ) -> list[tuple[np.ndarray, _Layout]]:
+        # A random order among equals, so that batches differ between epochs.
+        order = np.lexsort([rng.random(len(lengths)), lengths])
+        layouts = []
+        stop = len(order)
+        while stop > 0:  # From the longest down: a batch is as wide as its longest.
+            width = int(lengths[order[stop - 1]])
+            start = max(stop - max(self.batch_tokens // width, 1), 0)
+            rows = order[start:stop]
+            zeros = np.zeros(len(rows), np.int64)
+            places = np.arange(len(rows))
+            layout = _Layout(len(rows), width, places, zeros, zeros + 1)
+            layouts.append((rows, layout))
+            stop = start
+        return layouts
+
+    def _pack(
+        self, lengths: np.ndarray, rng: np.random.Generator
+    ) -> list[tuple[np.ndarray, _Layout]]:
+        row, column, segment = _pack_rows(
+            lengths, self.max_length, rng.permutation(len(lengths))
+        )
+        rows_per_batch = self.batch_tokens // self.max_length
+        shuffled = rng.permutation(row.max(initial=-1) + 1)[row]
+        batch = shuffled // rows_per_batch
+        order = np.argsort(batch, kind="stable")
+        cuts = np.flatnonzero(np.diff(batch[order])) + 1
+        layouts = []
+        for members in np.split(order, cuts) if len(order) else []:
+            places = np.unique(shuffled[members], return_inverse=True)[1]
+            layout = _Layout(
+                int(places.max()) + 1,
+                self.max_length,
+                places,
+                column[members],
+                segment[members],
+            )
+            layouts.append((members, layout))
+        return layouts
+
+    def _fill(self, windows: Windows, layout: _Layout) -> BatchArrays:
+        lengths = windows.lengths
+        window = np.repeat(np.arange(len(lengths)), lengths)
+        position = np.arange(len(window)) - np.repeat(
+            np.cumsum(lengths) - lengths, lengths
+        )
+        cell = layout.rows[window] * layout.num_tokens + layout.columns[window]
+        cell = cell + position  # Place of each token in the flattened batch.
+        target = windows.starts[window] + position  # The event behind the token.
+        event = target - 1  # The event of the token itself; none at position 0.
+        is_event = position > 0
+        shape = (layout.num_rows, layout.num_tokens)
+
+        def lay(values: np.ndarray, where: np.ndarray | None = None) -> np.ndarray:
+            grid = np.zeros(shape, values.dtype)
+            flat = grid.reshape(-1)
+            if where is None:
+                flat[cell] = values
+            else:
+                flat[cell[where]] = values[where]
+            return grid
+
+        s = self.sequences
+        tokens = TokenArrays(
+            lay(s.item_index[event], is_event),
+            lay(s.event_type_index[event], is_event),
+            lay(s.timestamps[event], is_event),
+            lay(s.dwell_seconds[event], is_event),
+            lay(s.timestamps[target]),
+            lay(position.astype(np.int32)),
+            lay(layout.segments[window].astype(np.int32)),
+        )
+        return self._with_targets(tokens, windows.opens[window], position, cell, target)
+
+    def _with_targets(
+        self,
+        tokens: TokenArrays,
+        opens: np.ndarray,
+        position: np.ndarray,
+        cell: np.ndarray,
+        target: np.ndarray,
+    ) -> BatchArrays:
+        offset = np.minimum(self.targets.query_offsets[target], position)
+        # A start token within a history does not know what came before.
+        learned = (self.targets.weights[target] > 0) & (opens | (position > offset))
+        chosen = target[learned]
+        return BatchArrays(
+            tokens,
+            (cell - offset)[learned].astype(np.int32),
+            self.sequences.item_index[chosen],
+            self.targets.weights[chosen],
+            {k: v[chosen] for k, v in self.sequences.context.items()},
+        )
+
+
+def _pack_rows(
+    lengths: np.ndarray, width: int, order: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places windows into rows, first the long ones, each where it fits best.
+
+    Returns the row, the column and the segment id (from 1) of each window. Rows
+    with the same room left are interchangeable, so one stack per room is
+    enough: the cost is windows x widths at worst, not windows x rows.
+    """
+    row = np.zeros(len(lengths), np.int64)
+    column = np.zeros(len(lengths), np.int64)
+    segment = np.zeros(len(lengths), np.int64)
+    stacks: list[list[int]] = [[] for _ in range(width + 1)]
+    count: list[int] = []
+    by_length = order[np.argsort(-lengths[order], kind="stable")]
+    for window in by_length:
+        length = int(lengths[window])
+        room = length
+        while room <= width and not stacks[room]:
+            room += 1
+        if room > width:
+            place, room = len(count), width
+            count.append(0)
+        else:
+            place = stacks[room].pop()
+        count[place] += 1
+        row[window], column[window] = place, width - room
+        segment[window] = count[place]
+        if room > length:
+            stacks[room - length].append(place)
+    return row, column, segment

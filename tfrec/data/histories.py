@@ -1,0 +1,62 @@
+"""Histories as padded arrays, for evaluation, mining and ranking."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tfrec.data.store import EventSequences
+
+
+class RequestArrays(NamedTuple):
+    """The numpy twin of `tfrec.features.request.Request`."""
+
+    item_index: np.ndarray
+    event_type_index: np.ndarray
+    timestamps: np.ndarray
+    dwell_seconds: np.ndarray
+    request_timestamp: np.ndarray
+    context: dict[str, np.ndarray]
+
+
+def gather_requests(
+    sequences: EventSequences,
+    user_rows: np.ndarray,
+    history_ends: np.ndarray,
+    *,
+    request_timestamps: np.ndarray,
+    context: dict[str, np.ndarray],
+    max_history_length: int,
+) -> RequestArrays:
+    """Lays out the newest events of histories, padded on the right.
+
+    Args:
+        sequences: All events.
+        user_rows: int `[num_requests]`, whose history.
+        history_ends: int64 `[num_requests]`, absolute, exclusive.
+        request_timestamps: int64 `[num_requests]`, unix seconds.
+        context: Per context attribute `[num_requests]`.
+        max_history_length: Events that are kept.
+
+    Returns:
+        Arrays `[num_requests, history_length]`, as long as the longest history,
+        at least 1 and at most `max_history_length`.
+    """
+    begins = sequences.offsets[user_rows]
+    starts = np.maximum(begins, history_ends - max_history_length)
+    lengths = history_ends - starts
+    width = max(int(lengths.max(initial=0)), 1)
+    place = np.arange(width)
+    real = place < lengths[:, None]
+    event = np.where(real, starts[:, None] + place, 0)
+
+    def lay(values: np.ndarray) -> np.ndarray:
+        return np.where(real, values[event], np.zeros((), values.dtype))
+
+    return RequestArrays(
+        lay(sequences.item_index),
+        lay(sequences.event_type_index),
+        lay(sequences.timestamps),
+        lay(sequences.dwell_seconds),
+        request_timestamps.astype(np.int64),
+        context,
+    )

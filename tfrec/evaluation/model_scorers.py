@@ -1,0 +1,123 @@
+"""Trained models as scorers."""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfrec.data.histories import gather_requests
+from tfrec.data.store import EventSequences
+from tfrec.evaluation.protocols import EvaluationQueries
+from tfrec.features.request import Request
+from tfrec.models.recommender import TrainedRecommender
+from tfrec.schema import NUM_SPECIAL_INDICES
+
+
+def request_spec(context: dict[str, np.ndarray]) -> Request:
+    """Returns the `tf.TensorSpec`s of a batch of requests."""
+    rows = [None, None]
+    return Request(
+        tf.TensorSpec(rows, tf.int32),
+        tf.TensorSpec(rows, tf.int32),
+        tf.TensorSpec(rows, tf.int64),
+        tf.TensorSpec(rows, tf.float32),
+        tf.TensorSpec([None], tf.int64),
+        {k: tf.TensorSpec([None], tf.as_dtype(v.dtype)) for k, v in context.items()},
+    )
+
+
+class _ModelScorer:
+    """Gathers requests of queries and runs a compiled function on them."""
+
+    def __init__(self, recommender: TrainedRecommender) -> None:
+        self.recommender = recommender
+        self._compiled: Any = None
+
+    def requests(
+        self, sequences: EventSequences, queries: EvaluationQueries, rows: np.ndarray
+    ) -> Request:
+        """Returns the requests of some queries, as arrays."""
+        arrays = gather_requests(
+            sequences,
+            queries.user_rows[rows],
+            queries.history_ends[rows],
+            request_timestamps=queries.request_timestamps[rows],
+            context={k: v[rows] for k, v in queries.context.items()},
+            max_history_length=self.recommender.max_history_length,
+        )
+        return Request(*arrays)
+
+    def _compile(self, function: Any, context: dict[str, np.ndarray]) -> Any:
+        if self._compiled is None:
+            self._compiled = tf.function(
+                function, input_signature=[request_spec(context)]
+            )
+        return self._compiled
+
+
+class RetrievalScorer(_ModelScorer):
+    """Scores the catalogue by the retrieval model."""
+
+    name = "retrieval"
+
+    def score(
+        self, sequences: EventSequences, queries: EvaluationQueries, rows: np.ndarray
+    ) -> np.ndarray:
+        """Returns float32 `[num_rows, num_items]`, log-probabilities."""
+        request = self.requests(sequences, queries, rows)
+        run = self._compile(self.recommender.retrieval_scores, queries.context)
+        return run(request).numpy()
+
+
+class PipelineScorer(_ModelScorer):
+    """Scores as served: the best of retrieval in the order of ranking.
+
+    The first `num_candidates` of retrieval come first, in the order of their
+    final score; the others follow in the order of retrieval.
+
+    Args:
+        recommender: With a ranking model.
+        exclude_seen: Whether history items give up their places among the
+            candidates, as `exclude_seen` of a request does.
+    """
+
+    name = "ranking"
+
+    def __init__(
+        self, recommender: TrainedRecommender, *, exclude_seen: bool = False
+    ) -> None:
+        super().__init__(recommender)
+        self.exclude_seen = exclude_seen
+
+    def score(
+        self, sequences: EventSequences, queries: EvaluationQueries, rows: np.ndarray
+    ) -> np.ndarray:
+        """Returns float32 `[num_rows, num_items]`."""
+        request = self.requests(sequences, queries, rows)
+        run = self._compile(self._rank_retrieved, queries.context)
+        scores, columns, order = (t.numpy() for t in run(request))
+        # Retrieval scores are log-probabilities, at most 0; places above that
+        # are given by rank alone, so candidates stay ahead and keep their order.
+        width = columns.shape[1]
+        places = np.arange(width, 0, -1, dtype=np.float32)[None]
+        np.put_along_axis(
+            scores, np.take_along_axis(columns, order, axis=1), places, axis=1
+        )
+        return scores
+
+    def _rank_retrieved(
+        self, request: Request
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        scores = self.recommender.retrieval_scores(request)
+        pool = scores
+        if self.exclude_seen:
+            places = tf.where(request.item_index >= NUM_SPECIAL_INDICES)
+            column = tf.gather_nd(request.item_index, places) - NUM_SPECIAL_INDICES
+            cells = tf.stack([places[:, 0], tf.cast(column, tf.int64)], axis=1)
+            hidden = tf.fill([tf.shape(cells)[0]], pool.dtype.min)
+            pool = tf.tensor_scatter_nd_update(pool, cells, hidden)
+        k = min(self.recommender.num_candidates, self.recommender.num_items)
+        top, columns = tf.math.top_k(pool, k)
+        ranked = self.recommender.rank(request, columns + NUM_SPECIAL_INDICES, top)
+        order = tf.argsort(ranked.scores, direction="DESCENDING", stable=True)
+        return scores, columns, order

@@ -1,0 +1,255 @@
+"""Retrieval losses: exact softmax in chunks, sampled softmax, logQ."""
+
+import tensorflow as tf
+
+
+def correct_logits(
+    logits: tf.Tensor,
+    candidate_sampling_probability: tf.Tensor,
+    *,
+    min_probability: float = 1e-6,
+) -> tf.Tensor:
+    """Removes the sampling bias of negatives from logits (logQ).
+
+    A sampled negative is drawn more often the more popular its item is, so a
+    plain softmax over samples pushes popular items down too far. Subtracting
+    the log of the sampling probability makes it an estimate of the full softmax:
+
+        corrected[i, j] = logits[i, j] - log(probability[j])
+
+    Use it in training only: at serving time nothing is sampled.
+
+    Args:
+        logits: float `[batch_size, num_candidates]`, already divided by the
+            temperature.
+        candidate_sampling_probability: float `[num_candidates]`, each in (0, 1].
+        min_probability: Lower bound applied before the logarithm, so that an
+            item missing from the counts cannot give an infinite logit.
+
+    Returns:
+        float `[batch_size, num_candidates]`, the dtype of `logits`.
+
+    Raises:
+        ValueError: If `min_probability` is not in (0, 1].
+
+    Example:
+        >>> p = tf.constant([1.0, 0.5])
+        >>> correct_logits(tf.zeros((1, 2)), p).numpy().round(4)
+        array([[0.    , 0.6931]], dtype=float32)
+
+    References:
+        - Yi et al., "Sampling-bias-corrected neural modeling for large corpus
+          item recommendations", RecSys 2019.
+    """
+    if not 0.0 < min_probability <= 1.0:
+        raise ValueError(
+            "`min_probability` must be in (0, 1]. "
+            f"Received: min_probability={min_probability}."
+        )
+    probability = tf.clip_by_value(candidate_sampling_probability, min_probability, 1.0)
+    return logits - tf.math.log(tf.cast(probability, logits.dtype))
+
+
+def chunked_softmax_loss(
+    queries: tf.Tensor,
+    candidates: tf.Tensor,
+    candidate_bias: tf.Tensor,
+    positive_columns: tf.Tensor,
+    weights: tf.Tensor,
+    *,
+    repeat_columns: tf.Tensor | None = None,
+    repeat_logits: tf.Tensor | None = None,
+    chunk_size: int = 1024,
+) -> tf.Tensor:
+    """Sums the exact softmax cross-entropy over a whole catalogue, in chunks.
+
+        logits[p, j] = queries[p] . candidates[j] + candidate_bias[j]
+                       + sum_s repeat_logits[p, s] [repeat_columns[p, s] = j]
+        loss         = sum_p weights[p] (logsumexp_j logits[p, j]
+                                         - logits[p, positive_columns[p]])
+
+    Never more than `chunk_size` rows of logits are held: the gradients are
+    taken together with the loss of a chunk and only scaled on the way back.
+
+    Args:
+        queries: float32 `[num_positions, dim]`, already divided by the temperature.
+        candidates: float32 `[num_items, dim]`.
+        candidate_bias: float32 `[num_items]`.
+        positive_columns: int32 `[num_positions]`, in `[0, num_items)`.
+        weights: float32 `[num_positions]`; 0 takes a position out.
+        repeat_columns: int32 `[num_positions, num_repeats]` columns that get an
+            extra logit; negative ones are ignored. None for no extra logits.
+        repeat_logits: float32, same shape.
+        chunk_size: Positions whose logits exist at one time.
+
+    Returns:
+        float32 scalar, the weighted sum over positions.
+
+    Raises:
+        ValueError: If `chunk_size` is less than 1.
+
+    References:
+        - Klenitskiy, Vasilev, "Turning Dross Into Gold Loss: is BERT4Rec really
+          better than SASRec?", RecSys 2023, https://arxiv.org/abs/2309.07602
+          (full softmax for sequential recommendation).
+        - Hsu et al., "Liger Kernel", 2024, https://arxiv.org/abs/2410.10989
+          (cross-entropy fused with its gradients, chunk by chunk).
+    """
+    if chunk_size < 1:
+        raise ValueError(
+            f"`chunk_size` must be at least 1. Received: chunk_size={chunk_size}."
+        )
+    if repeat_columns is None or repeat_logits is None:
+        repeat_columns = tf.zeros([tf.shape(queries)[0], 0], tf.int32)
+        repeat_logits = tf.zeros([tf.shape(queries)[0], 0])
+    columns = tf.stop_gradient(repeat_columns)
+
+    @tf.custom_gradient
+    def loss_with_gradients(queries, candidates, candidate_bias, repeat_logits):
+        loss, gradients = _softmax_over_chunks(
+            (queries, positive_columns, weights, columns, repeat_logits),
+            candidates,
+            candidate_bias,
+            chunk_size,
+        )
+        return loss, lambda upstream: tuple(upstream * g for g in gradients)
+
+    return loss_with_gradients(queries, candidates, candidate_bias, repeat_logits)
+
+
+def _softmax_over_chunks(
+    rows: tuple[tf.Tensor, ...],
+    candidates: tf.Tensor,
+    candidate_bias: tf.Tensor,
+    chunk_size: int,
+) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+    """Loops over chunks of positions, adding up the loss and its gradients."""
+    num_positions = tf.shape(rows[0])[0]
+    num_chunks = (num_positions + chunk_size - 1) // chunk_size
+    per_row = [
+        tf.TensorArray(tf.float32, num_chunks, infer_shape=False) for _ in range(2)
+    ]
+
+    def body(i, loss, candidate_gradient, bias_gradient, query_parts, repeat_parts):
+        start, stop = i * chunk_size, tf.minimum((i + 1) * chunk_size, num_positions)
+        part = [values[start:stop] for values in rows]
+        chunk_loss, gradients = _softmax_chunk(*part, candidates, candidate_bias)
+        d_query, d_candidate, d_bias, d_repeat = gradients
+        return (
+            i + 1,
+            loss + chunk_loss,
+            candidate_gradient + d_candidate,
+            bias_gradient + d_bias,
+            query_parts.write(i, d_query),
+            repeat_parts.write(i, d_repeat),
+        )
+
+    _, loss, d_candidates, d_bias, d_queries, d_repeats = tf.while_loop(
+        lambda i, *_: i < num_chunks,
+        body,
+        (0, 0.0, tf.zeros_like(candidates), tf.zeros_like(candidate_bias), *per_row),
+        parallel_iterations=1,  # More would hold the logits of several chunks.
+    )
+    width = tf.shape(rows[4])[1]
+    gradients = (
+        tf.reshape(d_queries.concat(), tf.shape(rows[0])),
+        d_candidates,
+        d_bias,
+        tf.reshape(d_repeats.concat(), [num_positions, width]),
+    )
+    return loss, gradients
+
+
+def _softmax_chunk(
+    queries: tf.Tensor,
+    positive_columns: tf.Tensor,
+    weights: tf.Tensor,
+    repeat_columns: tf.Tensor,
+    repeat_logits: tf.Tensor,
+    candidates: tf.Tensor,
+    candidate_bias: tf.Tensor,
+) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
+    """Returns the loss of some positions and all gradients of it."""
+    logits = tf.matmul(queries, candidates, transpose_b=True) + candidate_bias
+    has_repeats = repeat_columns.shape[1] != 0
+    if has_repeats:
+        places = tf.where(repeat_columns >= 0)  # [num_valid, 2]
+        cells = tf.stack(
+            [tf.cast(places[:, 0], tf.int32), tf.gather_nd(repeat_columns, places)], 1
+        )
+        extra = tf.gather_nd(repeat_logits, places)
+        logits = tf.tensor_scatter_nd_add(logits, cells, extra)
+    # One fused kernel gives the loss and softmax - onehot.
+    losses, residual = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(
+        features=logits, labels=positive_columns
+    )
+    weighted = weights[:, tf.newaxis]
+    d_repeat = tf.zeros_like(repeat_logits)
+    if has_repeats:
+        d_extra = tf.gather_nd(residual, cells) * tf.gather(weights, places[:, 0])
+        d_repeat = tf.tensor_scatter_nd_update(d_repeat, places, d_extra)
+    gradients = (
+        tf.matmul(residual, candidates) * weighted,
+        tf.matmul(residual, queries * weighted, transpose_a=True),
+        tf.linalg.matvec(residual, weights, transpose_a=True),
+        d_repeat,
+    )
+    return tf.reduce_sum(losses * weights), gradients
+
+
+def sampled_softmax_loss(
+    queries: tf.Tensor,
+    positives: tf.Tensor,
+    negatives: tf.Tensor,
+    *,
+    positive_item_index: tf.Tensor,
+    negative_item_index: tf.Tensor,
+    positive_probability: tf.Tensor,
+    negative_probability: tf.Tensor,
+    weights: tf.Tensor,
+) -> tf.Tensor:
+    """Sums the softmax cross-entropy over each positive and shared negatives.
+
+        l+    = q . c+ - log Q(c+);   l-_j = q . c-_j - log Q(c-_j)
+        loss  = sum_p weights[p] (log(exp l+ + sum_j exp l-_j) - l+)
+
+    Accidental hits, negatives with the positive's id, are masked out.
+
+    Args:
+        queries: float `[num_positions, dim]`, already divided by the temperature.
+        positives: float `[num_positions, dim]`.
+        negatives: float `[num_negatives, dim]`, shared by all positions.
+        positive_item_index: int32 `[num_positions]`.
+        negative_item_index: int32 `[num_negatives]`.
+        positive_probability: float `[num_positions]`, Q of each positive.
+        negative_probability: float `[num_negatives]`, Q of each negative.
+        weights: float `[num_positions]`; 0 takes a position out.
+
+    Returns:
+        float scalar, the weighted sum over positions.
+
+    References:
+        - Bengio, Senecal, "Adaptive Importance Sampling to Accelerate Training of
+          a Neural Probabilistic Language Model", 2008.
+        - Yi et al., RecSys 2019 (logQ).
+    """
+    positive_logits = tf.reduce_sum(queries * positives, axis=-1, keepdims=True)
+    negative_logits = tf.matmul(queries, negatives, transpose_b=True)
+    logits = tf.concat(
+        [
+            positive_logits - _log_probability(positive_probability)[:, tf.newaxis],
+            correct_logits(negative_logits, negative_probability),
+        ],
+        axis=1,
+    )
+    hit = tf.equal(positive_item_index[:, tf.newaxis], negative_item_index)
+    hit = tf.pad(hit, [[0, 0], [1, 0]])
+    logits = tf.where(hit, logits.dtype.min, logits)
+    labels = tf.zeros(tf.shape(logits)[0], tf.int32)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    return tf.reduce_sum(losses * weights)
+
+
+def _log_probability(probability: tf.Tensor) -> tf.Tensor:
+    """The same clipped log as `correct_logits`, for one column of logits."""
+    return -correct_logits(tf.zeros_like(probability), probability)

@@ -1,0 +1,106 @@
+"""The query tower: what a shopper wants next."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfrec.features.tokens import Occurrences, Tokens
+from tfrec.models.event_encoder import EventEncoder
+from tfrec.models.transformer import TransformerEncoder
+
+
+class QueryTower(tf.keras.layers.Layer):
+    """Encodes histories, and reads queries off their tokens.
+
+        state = transformer(events);  query = state[token] + sum_a C_a[context_a]
+
+    then L2-normalised. A query sees only events up to its token, and no
+    candidate.
+
+    Args:
+        embedding_dim: Width of the result.
+        num_event_types: Event types of the schema.
+        max_history_length: Events that are read.
+        num_layers: Transformer blocks.
+        num_heads: Attention heads.
+        feedforward_dim: Width of the feed-forward nets.
+        dropout: Share of dropped units.
+        use_request_time: Whether a token knows when the next event happens.
+        context_sizes: Vocabulary rows per categorical context attribute; 0 for
+            a numeric one.
+        **kwargs: Passed to `tf.keras.layers.Layer`.
+
+    Call arguments:
+        tokens: `Tokens`.
+        items: float `[num_rows, num_tokens, embedding_dim]`, item vectors.
+        occurrences: `Occurrences` of the tokens.
+        query_tokens: int32 `[num_queries]`, places in the flattened tokens.
+        context: Per attribute `[num_queries]`: int32 index, or float32 where NaN
+            is unknown.
+
+    Returns:
+        float32 `[num_queries, embedding_dim]`, L2-normalised.
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        *,
+        num_event_types: int,
+        max_history_length: int,
+        num_layers: int,
+        num_heads: int,
+        feedforward_dim: int,
+        dropout: float,
+        use_request_time: bool,
+        context_sizes: dict[str, int],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.embedding_dim = embedding_dim
+        self.event_encoder = EventEncoder(
+            embedding_dim,
+            num_event_types,
+            max_history_length + 1,  # The start token.
+            use_request_time=use_request_time,
+            dropout=dropout,
+        )
+        self.encoder = TransformerEncoder(
+            num_layers, num_heads, feedforward_dim, dropout=dropout
+        )
+        self.context_layers = {
+            name: tf.keras.layers.Embedding(
+                size, embedding_dim, embeddings_initializer="zeros", name=name
+            )
+            if size
+            else tf.keras.layers.Dense(
+                embedding_dim, kernel_initializer="zeros", name=name
+            )
+            for name, size in context_sizes.items()
+        }
+
+    def call(
+        self,
+        tokens: Tokens,
+        items: tf.Tensor,
+        occurrences: Occurrences,
+        query_tokens: tf.Tensor,
+        context: dict[str, tf.Tensor],
+        training: bool = False,
+    ) -> tf.Tensor:
+        events = self.event_encoder(tokens, items, occurrences, training=training)
+        states = self.encoder(events, tokens.segment_ids, training=training)
+        flat = tf.reshape(states, [-1, self.embedding_dim])
+        queries = tf.gather(flat, query_tokens)
+        for name, layer in self.context_layers.items():
+            queries += self._embed_context(layer, context[name])
+        return tf.math.l2_normalize(tf.cast(queries, tf.float32), axis=-1)
+
+    @staticmethod
+    def _embed_context(layer: tf.keras.layers.Layer, value: tf.Tensor) -> tf.Tensor:
+        if isinstance(layer, tf.keras.layers.Embedding):
+            known = tf.cast(value > 0, tf.float32)[:, tf.newaxis]
+            return layer(value) * tf.cast(known, layer.compute_dtype)
+        known = tf.math.is_finite(value)
+        number = tf.where(known, tf.sign(value) * tf.math.log1p(tf.abs(value)), 0.0)
+        return layer(number[:, tf.newaxis]) * tf.cast(known, tf.float32)[:, tf.newaxis]

@@ -1,0 +1,126 @@
+"""What ranking knows of a candidate against a history, beside embeddings."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tfrec.features.item_table import ItemTable
+from tfrec.features.request import Request
+from tfrec.features.time_buckets import gap_bucket
+
+RECENT_DECAY = 0.8  # Weight of an event against the one after it.
+
+
+class CrossFeatures(NamedTuple):
+    """Comparisons of candidates with the history they are ranked for.
+
+    Attributes:
+        numbers: float32 `[batch_size, num_candidates, num_numbers]`, about -3 to 3.
+        times_met: int32 `[batch_size, num_candidates]`, events of the candidate.
+        last_met_bucket: int32 `[batch_size, num_candidates]`, `gap_bucket` of the
+            time since the last of them; 0 where there is none or no time.
+    """
+
+    numbers: tf.Tensor
+    times_met: tf.Tensor
+    last_met_bucket: tf.Tensor
+
+
+def recency_weights(mask: tf.Tensor) -> tf.Tensor:
+    """Returns float32 weights of events that sum to 1 per row, newest heaviest.
+
+    Args:
+        mask: bool `[batch_size, history_length]`, True for real events, padding
+            on the right. A row without events gets zeros.
+    """
+    real = tf.cast(mask, tf.float32)
+    age = tf.cumsum(real, axis=1, reverse=True) - 1.0  # 0 for the newest event.
+    weights = real * tf.pow(RECENT_DECAY, age)
+    return tf.math.divide_no_nan(weights, tf.reduce_sum(weights, 1, keepdims=True))
+
+
+def cross_features(
+    request: Request, candidate_index: tf.Tensor, item_table: ItemTable
+) -> CrossFeatures:
+    """Compares candidates with the history, attribute by attribute.
+
+    Per categorical or path attribute: the recency-weighted share of events that
+    share the value (levels count in part), and whether the newest event does.
+    Per number: the candidate's value, its difference from the weighted mean of
+    the history and from the newest event. Then the log of the training count.
+
+    Args:
+        request: Histories `[batch_size, history_length]`.
+        candidate_index: int32 `[batch_size, num_candidates]`.
+        item_table: The catalogue.
+    """
+    mask = request.history_mask
+    weights = recency_weights(mask)  # [batch_size, history_length]
+    length = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
+    newest = tf.one_hot(length - 1, tf.shape(mask)[1])  # All zeros without events.
+    pools = tf.stack([weights, newest], axis=1)  # [batch_size, 2, history_length]
+    numbers = [_log_count(item_table, candidate_index)[..., tf.newaxis]]
+    for name in item_table.indices:
+        same = _shared_levels(item_table, name, candidate_index, request.item_index)
+        numbers.append(tf.einsum("bcl,bpl->bcp", same, pools))
+    for name in item_table.numbers:
+        values = tf.constant(item_table.numbers[name])
+        known = tf.constant(item_table.known[name])
+        numbers.append(
+            _differences(values, known, candidate_index, request.item_index, pools)
+        )
+    met = tf.equal(candidate_index[:, :, tf.newaxis], request.item_index[:, tf.newaxis])
+    met &= (candidate_index > 1)[:, :, tf.newaxis]
+    times_met = tf.reduce_sum(tf.cast(met, tf.int32), axis=2)
+    last = tf.where(met, request.timestamps[:, tf.newaxis], 0)
+    last = tf.reduce_max(tf.pad(last, [[0, 0], [0, 0], [0, 1]]), axis=2)
+    now = request.request_timestamp[:, tf.newaxis]
+    bucket = gap_bucket(now - last, (last > 0) & (now > 0))
+    return CrossFeatures(tf.concat(numbers, axis=2), times_met, bucket)
+
+
+def num_cross_numbers(item_table: ItemTable) -> int:
+    """Returns the width of `CrossFeatures.numbers`."""
+    return 1 + 2 * len(item_table.indices) + 3 * len(item_table.numbers)
+
+
+def _log_count(item_table: ItemTable, candidate_index: tf.Tensor) -> tf.Tensor:
+    logs = tf.math.log1p(tf.constant(item_table.train_count, tf.float32))
+    scale = tf.maximum(tf.math.reduce_std(logs), 1e-3)
+    return tf.gather((logs - tf.reduce_mean(logs)) / scale, candidate_index)
+
+
+def _shared_levels(
+    item_table: ItemTable, name: str, candidates: tf.Tensor, history: tf.Tensor
+) -> tf.Tensor:
+    """Returns float32 `[batch_size, num_candidates, history_length]` in 0 to 1."""
+    levels = tf.constant(item_table.indices[name])
+    of_candidates, of_history = (
+        tf.gather(levels, candidates),
+        tf.gather(levels, history),
+    )
+    shared = tf.zeros([1, 1, 1])
+    for level in range(levels.shape[1]):
+        mine = of_candidates[:, :, tf.newaxis, level]
+        theirs = of_history[:, tf.newaxis, :, level]
+        shared += tf.cast(tf.equal(mine, theirs) & (mine > 0), tf.float32)
+    depth = tf.reduce_sum(tf.cast(of_candidates > 0, tf.float32), axis=2)
+    return tf.math.divide_no_nan(shared, depth[:, :, tf.newaxis])
+
+
+def _differences(
+    values: tf.Tensor,
+    known: tf.Tensor,
+    candidates: tf.Tensor,
+    history: tf.Tensor,
+    pools: tf.Tensor,
+) -> tf.Tensor:
+    """Returns float32 `[batch_size, num_candidates, 3]`; 0 where unknown."""
+    mine, is_known = tf.gather(values, candidates), tf.gather(known, candidates)
+    weight = pools * tf.cast(tf.gather(known, history), tf.float32)[:, tf.newaxis]
+    total = tf.einsum("bpl,bl->bp", weight, tf.gather(values, history))
+    norm = tf.reduce_sum(weight, axis=2)
+    mean = tf.math.divide_no_nan(total, norm)[:, tf.newaxis]
+    both = is_known[..., tf.newaxis] & (norm > 0.0)[:, tf.newaxis]
+    difference = tf.where(both, tf.abs(mine[..., tf.newaxis] - mean), 0.0)
+    return tf.concat([mine[..., tf.newaxis], difference], axis=2)

@@ -1,0 +1,43 @@
+"""What both models share in training under Keras `fit`."""
+
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+
+class TrainableModel(tfrs.Model):
+    """A `tfrs.Model` whose loss is the mean over all replicas.
+
+    Gradients of lookups are made dense before the optimizer: nearly every row
+    of a table is touched in a step of the exact softmax, and Adam's sparse
+    update costs several times the dense one. `dense_gradients` turns it off for
+    large tables.
+
+    Attributes:
+        epochs_done: int64 variable, finished epochs; it is part of every
+            checkpoint, so that a continued run reads the right batches.
+        dense_gradients: Whether sparse gradients are made dense.
+    """
+
+    def __init__(self, *, dense_gradients: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dense_gradients = dense_gradients
+        self.epochs_done = tf.Variable(
+            0, dtype=tf.int64, trainable=False, name="epochs_done"
+        )
+
+    def train_step(self, inputs: Any) -> dict[str, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            loss = self.compute_loss(inputs, training=True)
+            # Keras sums the gradients of the replicas.
+            replicas = tf.distribute.get_strategy().num_replicas_in_sync
+            share = loss / replicas
+        gradients = tape.gradient(share, self.trainable_variables)
+        if self.dense_gradients:
+            gradients = [
+                None if g is None else tf.convert_to_tensor(g) for g in gradients
+            ]
+        pairs = zip(gradients, self.trainable_variables, strict=True)
+        self.optimizer.apply_gradients((g, v) for g, v in pairs if g is not None)
+        return {"loss": loss}

@@ -1,0 +1,34 @@
+"""`python -m tfrec.train`: from a configuration to a trained, evaluated run."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from tfrec.config_file import load_config
+
+_DESCRIPTION = (
+    "Prepares the data if that is not done, trains retrieval and ranking, and "
+    "evaluates on the test split. Everything goes into the run's folder. A killed "
+    "run, started again, goes on where it was."
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line."""
+    config = load_config(argv, description=_DESCRIPTION)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from tfrec.training.callbacks import TrainingDivergedError
+    from tfrec.training.run import train
+
+    try:
+        train(config)
+    except (OSError, ValueError, TrainingDivergedError) as error:
+        print(f"tfrec.train: error: {error}", file=sys.stderr)
+        return 1
+    print(f"The run is in {config.run_path}. Next: python -m export --run ", end="")
+    print(config.run_path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

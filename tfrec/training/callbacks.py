@@ -1,0 +1,182 @@
+"""Keras callbacks of both models: validation, best weights, history, progress."""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from tfrec.models.trainable_model import TrainableModel
+from tfrec.run_record import write_json
+
+VALIDATION_PREFIX = "validation_"
+
+
+class TrainingDivergedError(RuntimeError):
+    """The loss is no longer a number."""
+
+
+class StopOnNan(tf.keras.callbacks.Callback):
+    """Ends training with an explanation when the loss is NaN or infinite.
+
+    The loss Keras reports is the running mean of the epoch or the last step's;
+    either stays NaN once a step was, so it is looked at every `interval` steps.
+    """
+
+    def __init__(self, what: str, interval: int = 20) -> None:
+        super().__init__()
+        self.what = what
+        self.interval = interval
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Looks at the loss now and then."""
+        if batch % self.interval == 0:
+            self._check(logs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Looks at the loss."""
+        self._check(logs)
+
+    def _check(self, logs: Mapping[str, float] | None) -> None:
+        loss = float((logs or {}).get("loss", 0.0))
+        if not math.isfinite(loss):
+            raise TrainingDivergedError(
+                f"The loss of the {self.what} model is {loss}. Lower "
+                f"`training.{self.what}.optimizer.learning_rate` (received: "
+                f"{float(self.model.optimizer.learning_rate)}), set "
+                "`gradient_clip_norm`, or look for values far out of range in "
+                "numeric attributes. The best weights so far are kept."
+            )
+
+
+class EpochCounter(tf.keras.callbacks.Callback):
+    """Counts finished epochs inside the model, so that checkpoints hold the number."""
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Counts."""
+        model: TrainableModel = self.model
+        model.epochs_done.assign(epoch + 1)
+
+
+class BestEpoch(tf.keras.callbacks.Callback):
+    """Validates after each epoch, keeps the best weights, stops when none come.
+
+    `history.json` in `path` is rewritten after each epoch and read at the
+    start, so a continued run goes on counting where the killed one was.
+
+    Args:
+        path: Folder of the model in the run.
+        metric: Name of the metric that decides; larger is better.
+        validate: Returns all validation metrics of the model as it is now.
+        patience: Epochs without a better one before training stops.
+        save: Writes the best weights.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        metric: str,
+        validate: Callable[[], Mapping[str, float]],
+        patience: int,
+        save: Callable[[], None],
+    ) -> None:
+        super().__init__()
+        self.path = path / "history.json"
+        self.metric = VALIDATION_PREFIX + metric
+        self.validate = validate
+        self.patience = patience
+        self.save = save
+        self.history: dict[str, list[float]] = {}
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Reads what an earlier, killed process has left of this run."""
+        done = int(self.model.epochs_done.numpy())
+        if done and self.path.is_file():
+            rows = json.loads(self.path.read_text())
+            self.history = {name: values[:done] for name, values in rows.items()}
+            self.model.stop_training = self._without_better() >= self.patience
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Validates and decides."""
+        metrics = {VALIDATION_PREFIX + k: float(v) for k, v in self.validate().items()}
+        loss = float((logs or {})["loss"])
+        for name, value in {"epoch": epoch + 1, "loss": loss, **metrics}.items():
+            self.history.setdefault(name, []).append(value)
+        if logs is not None:
+            logs.update(metrics)  # For TensorBoard and the progress bar.
+        if self._without_better() == 0:
+            self.save()
+        write_json(self.path, self.history)
+        if self._without_better() >= self.patience:
+            self.model.stop_training = True
+
+    @property
+    def best_epoch(self) -> int:
+        """The number of the best epoch, from 1."""
+        values = self.history[self.metric]
+        return values.index(max(values)) + 1
+
+    def _without_better(self) -> int:
+        values = self.history.get(self.metric, [])
+        return len(values) - self.best_epoch if values else 0
+
+
+class ProgressBar(tf.keras.callbacks.Callback):
+    """One bar over all epochs, with the loss and the last validation."""
+
+    def __init__(self, what: str, *, metric: str, num_epochs: int, steps: int) -> None:
+        super().__init__()
+        self.what = what
+        self.metric = VALIDATION_PREFIX + metric
+        self.steps = steps
+        self.num_epochs = num_epochs
+        self.last = ""
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[state]}"),
+        )
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Shows the bar."""
+        done = int(self.model.epochs_done.numpy())
+        self.task = self.bar.add_task(
+            f"Train {self.what}",
+            total=self.num_epochs * self.steps,
+            completed=done * self.steps,
+            state="",
+        )
+        self.bar.start()
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Moves it, seldom enough to cost nothing."""
+        if (batch + 1) % 10 == 0:
+            loss = float((logs or {})["loss"])
+            state = f"loss {loss:.3f} {self.last}"
+            self.bar.update(self.task, advance=10, state=state)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Tells the validation."""
+        value = (logs or {}).get(self.metric)
+        if value is not None:
+            name = self.metric.removeprefix(VALIDATION_PREFIX)
+            self.last = f"epoch {epoch + 1}, {name} {value:.4f}"
+        self.bar.update(self.task, completed=(epoch + 1) * self.steps, state=self.last)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Leaves the bar as it ended."""
+        self.bar.stop()

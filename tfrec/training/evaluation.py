@@ -1,0 +1,88 @@
+"""Evaluates a trained run on the test split, beside baselines and oracle."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tfrec.config import ExperimentConfig
+from tfrec.data.simulator import Oracle
+from tfrec.data.store import PreparedDataset
+from tfrec.evaluation.baselines.registry import build_baselines
+from tfrec.evaluation.evaluate import evaluate
+from tfrec.evaluation.model_scorers import PipelineScorer, RetrievalScorer
+from tfrec.evaluation.plots import plot_metrics, plot_training_curves
+from tfrec.evaluation.protocols import EvaluatedSplit, Scorer, build_queries
+from tfrec.evaluation.report import print_report, write_metrics, write_report
+from tfrec.models.recommender import TrainedRecommender
+
+
+def evaluate_run(
+    config: ExperimentConfig,
+    dataset: PreparedDataset,
+    recommender: TrainedRecommender,
+    *,
+    split: EvaluatedSplit = "test",
+) -> dict[str, Any]:
+    """Evaluates, prints the table and writes metrics, report and plots into the run.
+
+    Returns:
+        What `metrics.json` holds.
+    """
+    settings = config.evaluation
+    sequences = dataset.load_sequences()
+    schema = config.experiment_schema
+    queries = build_queries(sequences, schema, split=split, targets=settings.targets)
+    models: list[Scorer] = [RetrievalScorer(recommender)]
+    if recommender.ranking is not None:
+        models.insert(
+            0, PipelineScorer(recommender, exclude_seen=settings.exclude_seen)
+        )
+    baselines = build_baselines(settings.baselines, dataset, schema)
+    scorers = [*models, *baselines.fit(sequences, split=split)]
+    if settings.oracle_dir is not None:
+        ids = dataset.item_vocabulary.tokens
+        scorers.append(Oracle(settings.oracle_dir, item_ids=ids))
+    result = evaluate(
+        scorers,
+        sequences,
+        queries,
+        train_counts=dataset.item_vocabulary.counts,
+        ks=settings.k,
+        exclude_seen=settings.exclude_seen,
+        num_bootstrap=settings.num_bootstrap,
+        seed=config.seed,
+    )
+    metrics = {
+        **result.to_json(),
+        "split_protocol": config.data.split.protocol,
+        "skipped_baselines": baselines.skipped,
+    }
+    write_results(metrics, config.run_path, split=split)
+    print_report(metrics)
+    return metrics
+
+
+def write_results(
+    metrics: dict[str, Any], run_path: Path, *, split: EvaluatedSplit = "test"
+) -> None:
+    """Writes metrics, report and plots; those of the test are the run's own."""
+    suffix = "" if split == "test" else f"_{split}"
+    write_metrics(metrics, run_path / f"metrics{suffix}.json")
+    images = [f"metrics{suffix}.png"]
+    plot_metrics(metrics, run_path / images[0])
+    histories = read_histories(run_path)
+    if histories:
+        plot_training_curves(histories, run_path / "training_curves.png")
+        images.append("training_curves.png")
+    write_report(
+        metrics,
+        run_path / f"report{suffix}.md",
+        title=f"{run_path.name}: {split}",
+        images=images,
+    )
+
+
+def read_histories(run_path: Path) -> dict[str, dict[str, list[float]]]:
+    """Reads the training curves of a run, by stage."""
+    files = {n: run_path / n / "history.json" for n in ("retrieval", "ranking")}
+    return {n: json.loads(f.read_text()) for n, f in files.items() if f.is_file()}

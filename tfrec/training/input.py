@@ -1,0 +1,133 @@
+"""Training batches of retrieval as `tf.data`, also under a strategy."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from tfrec.config import ExperimentConfig
+from tfrec.data.batches import BatchBuilder
+from tfrec.data.store import EventSequences, PreparedDataset
+from tfrec.data.windows import find_targets
+from tfrec.features.tokens import Tokens
+from tfrec.models.retrieval_model import RetrievalBatch
+
+PREFETCH = 4  # Batches; each is built in a few milliseconds.
+
+
+def make_builder(
+    config: ExperimentConfig,
+    sequences: EventSequences,
+    *,
+    splits: tuple[str, ...],
+    num_replicas: int,
+) -> BatchBuilder:
+    """Builds the batches of one replica from some splits.
+
+    Raises:
+        ValueError: If no event of these splits can be learned from.
+    """
+    retrieval = config.retrieval
+    schema = config.experiment_schema
+    targets = find_targets(
+        sequences,
+        schema,
+        splits=splits,
+        recency_half_life_days=retrieval.recency_half_life_days,
+        simultaneous_unordered=retrieval.simultaneous_events == "unordered",
+    )
+    if not targets.weights.any():
+        raise ValueError(
+            "There is nothing to learn from: no event of the splits "
+            f"{list(splits)} has a type of {list(schema.target_event_types)} and an "
+            "item of the catalogue. Check `data.split` and `data.cleaning`."
+        )
+    return BatchBuilder(
+        sequences,
+        targets,
+        max_length=retrieval.max_history_length,
+        batch_tokens=config.training.retrieval.global_batch_size // num_replicas,
+        batching=config.training.batching,
+        seed=config.seed,
+    )
+
+
+def batch_spec(sequences: EventSequences) -> RetrievalBatch:
+    """Returns the `tf.TensorSpec`s of a batch."""
+    ints = tf.TensorSpec([None, None], tf.int32)
+    longs = tf.TensorSpec([None, None], tf.int64)
+    floats = tf.TensorSpec([None, None], tf.float32)
+    flat = tf.TensorSpec([None], tf.int32)
+    context = {
+        name: tf.TensorSpec([None], tf.as_dtype(values.dtype))
+        for name, values in sequences.context.items()
+    }
+    tokens = Tokens(ints, ints, longs, floats, longs, ints, ints)
+    return RetrievalBatch(
+        tokens, flat, flat, tf.TensorSpec([None], tf.float32), context
+    )
+
+
+def endless_batches(
+    builder: BatchBuilder, first_epoch: Callable[[], int]
+) -> tf.data.Dataset:
+    """Returns all epochs behind one another, from `first_epoch()` on.
+
+    It is asked when the first batch is drawn: a continued run knows its number
+    only after its weights were restored.
+    """
+
+    def generate() -> Iterator[RetrievalBatch]:
+        epoch = first_epoch()
+        while True:
+            for batch in builder.epoch(epoch):
+                yield RetrievalBatch(Tokens(*batch.tokens), *batch[1:])
+            epoch += 1
+
+    spec = batch_spec(builder.sequences)
+    dataset = tf.data.Dataset.from_generator(generate, output_signature=spec)
+    return dataset.prefetch(PREFETCH)
+
+
+def distributed_batches(
+    config: ExperimentConfig,
+    dataset: PreparedDataset,
+    strategy: tf.distribute.Strategy,
+    *,
+    splits: tuple[str, ...],
+    first_epoch: Callable[[], int],
+) -> tuple[Any, int]:
+    """Returns the batches of all replicas, and the steps of an epoch.
+
+    Every worker reads its own users; every replica draws its own batch of
+    `global_batch_size / num_replicas` events.
+    """
+    num_replicas = max(strategy.num_replicas_in_sync, 1)
+    sequences = dataset.load_sequences()
+    whole = make_builder(config, sequences, splits=splits, num_replicas=num_replicas)
+    steps = max(round(whole.num_batches() / num_replicas), 1)
+    if isinstance(
+        strategy,
+        tf.distribute.MirroredStrategy
+        | tf.distribute.MultiWorkerMirroredStrategy
+        | tf.distribute.ParameterServerStrategy,
+    ):
+
+        def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            if context.num_input_pipelines == 1:
+                return endless_batches(whole, first_epoch)
+            own = dataset.load_sequences(
+                shard=context.input_pipeline_id, num_shards=context.num_input_pipelines
+            )
+            builder = make_builder(
+                config, own, splits=splits, num_replicas=num_replicas
+            )
+            return endless_batches(builder, first_epoch)
+
+        if isinstance(strategy, tf.distribute.ParameterServerStrategy):
+            return tf.keras.utils.experimental.DatasetCreator(of_worker), steps
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return strategy.distribute_datasets_from_function(of_worker), steps
+    return endless_batches(whole, first_epoch), steps

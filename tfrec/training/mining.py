@@ -1,0 +1,324 @@
+"""Lists to learn ranking from: retrieved candidates, and real impressions.
+
+Queries are the targets of the *validation* split. The retrieval model was fitted
+to the training targets, so its scores of those are better than it can do on
+anything new, and a ranking model would learn to trust them too much.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import tensorflow as tf
+from rich.progress import track
+
+from tfrec.config import ExperimentConfig
+from tfrec.data.histories import gather_requests
+from tfrec.data.store import VALIDATION, EventSequences, Impressions
+from tfrec.evaluation.model_scorers import request_spec
+from tfrec.features.request import Request
+from tfrec.models.ranking_model import UNDEFINED_LABEL
+from tfrec.models.recommender import TrainedRecommender
+from tfrec.schema import NUM_SPECIAL_INDICES, Schema
+
+BATCH_SIZE = 256
+
+
+@dataclass(frozen=True)
+class RankingLists:
+    """Candidates of many requests with what became of them.
+
+    Attributes:
+        user_rows: int32 `[num_lists]`.
+        history_ends: int64 `[num_lists]`, absolute, exclusive.
+        request_timestamps: int64 `[num_lists]`.
+        context: Per context attribute `[num_lists]`.
+        candidate_index: int32 `[num_lists, num_candidates]`; 0 is padding.
+        labels: int8 `[num_lists, num_candidates, num_heads]`: 1, 0 or -1.
+        query_embeddings: float32 `[num_lists, embedding_dim]`.
+        retrieval_scores: float32 `[num_lists, num_candidates]`.
+        relevant: bool `[num_lists, num_candidates]`, the positives of retrieval.
+        num_relevant: int32 `[num_lists]`, positives, also those not retrieved.
+    """
+
+    user_rows: np.ndarray
+    history_ends: np.ndarray
+    request_timestamps: np.ndarray
+    context: dict[str, np.ndarray]
+    candidate_index: np.ndarray
+    labels: np.ndarray
+    query_embeddings: np.ndarray
+    retrieval_scores: np.ndarray
+    relevant: np.ndarray
+    num_relevant: np.ndarray
+
+    @property
+    def num_lists(self) -> int:
+        """Number of lists."""
+        return len(self.user_rows)
+
+    def take(self, rows: np.ndarray) -> "RankingLists":
+        """Returns some of the lists."""
+        picked = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, dict):
+                picked[field.name] = {k: v[rows] for k, v in value.items()}
+            else:
+                picked[field.name] = value[rows]
+        return RankingLists(**picked)
+
+
+@dataclass(frozen=True)
+class _Requests:
+    """Whose history, up to where, asked when, and the events that answer."""
+
+    user_rows: np.ndarray
+    history_ends: np.ndarray
+    timestamps: np.ndarray
+    context: dict[str, np.ndarray]
+    events: np.ndarray  # int64 [num_answers]: target events,
+    request_of_event: np.ndarray  # and the request each answers.
+
+
+def mine_candidates(
+    config: ExperimentConfig,
+    sequences: EventSequences,
+    recommender: TrainedRecommender,
+) -> RankingLists:
+    """Retrieves candidates for the validation targets and labels them.
+
+    A label of a target event type is 1 for the item of the query's own targets;
+    one of another type if such an event follows on the item later in the same
+    session.
+    """
+    schema = config.experiment_schema
+    requests = _validation_requests(config, sequences, schema)
+    embeddings, scores, candidates = _retrieve(
+        sequences, recommender, requests, exclude_seen=config.evaluation.exclude_seen
+    )
+    relevant = np.zeros(candidates.shape, bool)
+    answers = sequences.item_index[requests.events]
+    _mark(relevant, candidates, requests.request_of_event, answers)
+    labels = _labels(schema, sequences, requests, candidates)
+    distinct = np.unique(np.stack([requests.request_of_event, answers], axis=1), axis=0)
+    return RankingLists(
+        requests.user_rows,
+        requests.history_ends,
+        requests.timestamps,
+        requests.context,
+        candidates,
+        labels,
+        embeddings,
+        scores,
+        relevant,
+        np.bincount(distinct[:, 0], minlength=len(candidates)).astype(np.int32),
+    )
+
+
+def impression_lists(
+    config: ExperimentConfig,
+    sequences: EventSequences,
+    impressions: Impressions,
+    recommender: TrainedRecommender,
+) -> RankingLists:
+    """Turns the impression lists of the validation split into ranking lists.
+
+    A label is 1 if an event of the head's type, or a stronger one, followed
+    through the list. Types that retrieval predicts happen without impressions;
+    their labels are undefined here.
+    """
+    schema = config.experiment_schema
+    lists = np.flatnonzero(impressions.split == VALIDATION)
+    row_of_user = {user: row for row, user in enumerate(sequences.user_ids)}
+    rows = np.array([row_of_user.get(u, -1) for u in impressions.user_ids[lists]])
+    lists, rows = lists[rows >= 0], rows[rows >= 0].astype(np.int32)
+    times = impressions.timestamps[lists]
+    requests = _Requests(
+        rows,
+        _events_before(sequences, rows, times),
+        times,
+        {k: np.zeros(len(rows), v.dtype) for k, v in sequences.context.items()},
+        np.zeros(0, np.int64),
+        np.zeros(0, np.int64),
+    )
+    starts, stops = impressions.offsets[lists], impressions.offsets[lists + 1]
+    width = config.ranking.num_candidates if config.ranking else 1
+    place = np.arange(min(width, int((stops - starts).max(initial=1))))
+    real = place < (stops - starts)[:, None]
+    shown = np.where(real, starts[:, None] + place, 0)
+    candidates = np.where(real, impressions.item_index[shown], 0)
+    candidates[candidates < NUM_SPECIAL_INDICES] = 0
+    outcome = np.where(real, impressions.event_type_index[shown], 0)
+    heads = schema.head_event_types or schema.target_event_types
+    labels = np.full((*candidates.shape, len(heads)), UNDEFINED_LABEL, np.int8)
+    for h, head in enumerate(heads):
+        if head not in schema.target_event_types:
+            labels[..., h] = outcome >= schema.event_type_index(head)
+    embeddings, scores, _ = _retrieve(
+        sequences, recommender, requests, candidates=candidates
+    )
+    none = np.zeros(candidates.shape, bool)
+    return RankingLists(
+        requests.user_rows,
+        requests.history_ends,
+        requests.timestamps,
+        requests.context,
+        candidates,
+        labels,
+        embeddings,
+        scores,
+        none,
+        np.zeros(len(rows), np.int32),
+    )
+
+
+def _validation_requests(
+    config: ExperimentConfig, sequences: EventSequences, schema: Schema
+) -> _Requests:
+    """One request a target event, or a basket of simultaneous ones."""
+    types = [schema.event_type_index(name) for name in schema.target_event_types]
+    is_target = sequences.split == VALIDATION
+    is_target &= np.isin(sequences.event_type_index, types)
+    events = np.flatnonzero(is_target)
+    ends = events
+    if config.retrieval.simultaneous_events == "unordered":
+        ends = _basket_starts(sequences)[events]
+    history_ends, request_of_event = np.unique(ends, return_inverse=True)
+    limit = config.ranking.max_training_queries if config.ranking else 1
+    if len(history_ends) > limit:
+        rng = np.random.default_rng(config.seed)
+        kept = np.sort(rng.permutation(len(history_ends))[:limit])
+        place = np.full(len(history_ends), -1)
+        place[kept] = np.arange(limit)
+        request_of_event = place[request_of_event]
+        events = events[request_of_event >= 0]
+        request_of_event = request_of_event[request_of_event >= 0]
+        history_ends = history_ends[kept]
+    return _Requests(
+        sequences.user_rows[history_ends],
+        history_ends,
+        sequences.timestamps[history_ends],
+        {k: v[history_ends] for k, v in sequences.context.items()},
+        events,
+        request_of_event,
+    )
+
+
+def _basket_starts(sequences: EventSequences) -> np.ndarray:
+    """Returns per event the first event of the same user and time."""
+    number = np.arange(len(sequences.timestamps))
+    begins = np.ones(len(number), bool)
+    begins[1:] = (sequences.timestamps[1:] != sequences.timestamps[:-1]) | (
+        sequences.user_rows[1:] != sequences.user_rows[:-1]
+    )
+    return np.maximum.accumulate(np.where(begins, number, 0))
+
+
+def _events_before(
+    sequences: EventSequences, user_rows: np.ndarray, times: np.ndarray
+) -> np.ndarray:
+    """Returns per request the end of the user's events before its time."""
+    ends = np.empty(len(user_rows), np.int64)
+    for i, (user, time) in enumerate(zip(user_rows, times, strict=True)):
+        start, stop = sequences.offsets[user : user + 2]
+        ends[i] = start + np.searchsorted(sequences.timestamps[start:stop], time)
+    return ends
+
+
+def _retrieve(
+    sequences: EventSequences,
+    recommender: TrainedRecommender,
+    requests: _Requests,
+    *,
+    exclude_seen: bool = False,
+    candidates: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns query embeddings, scores and candidates; given ones are only scored."""
+    k = min(recommender.num_candidates, recommender.num_items)
+
+    @tf.function(input_signature=[request_spec(requests.context)])
+    def encode(request: Request) -> tuple[tf.Tensor, tf.Tensor]:
+        encoded = recommender.encode(request)
+        return encoded.embeddings, recommender.scores_of(encoded)
+
+    embeddings, kept_scores, kept = [], [], []
+    starts = range(0, len(requests.user_rows), BATCH_SIZE)
+    for start in track(starts, "Mine candidates", transient=True):
+        rows = slice(start, start + BATCH_SIZE)
+        arrays = gather_requests(
+            sequences,
+            requests.user_rows[rows],
+            requests.history_ends[rows],
+            request_timestamps=requests.timestamps[rows],
+            context={name: v[rows] for name, v in requests.context.items()},
+            max_history_length=recommender.max_history_length,
+        )
+        embedding, scores = encode(Request(*arrays))
+        if candidates is None:
+            pool = scores.numpy()
+            if exclude_seen:
+                hidden = np.where(arrays.item_index > 1, arrays.item_index - 2, -1)
+                padded = np.pad(pool, [(0, 0), (0, 1)])  # A column for "no item".
+                np.put_along_axis(padded, hidden, -np.inf, axis=1)
+                pool = padded[:, :-1]
+            top, column = tf.math.top_k(pool, k)
+            kept_scores.append(np.maximum(top.numpy(), np.float32(-1e4)))
+            kept.append(column.numpy() + NUM_SPECIAL_INDICES)
+        else:
+            column = np.maximum(candidates[rows] - NUM_SPECIAL_INDICES, 0)
+            kept_scores.append(np.take_along_axis(scores.numpy(), column, axis=1))
+        embeddings.append(embedding.numpy())
+    found = np.concatenate(kept) if candidates is None else candidates
+    return np.concatenate(embeddings), np.concatenate(kept_scores), found
+
+
+def _mark(
+    target: np.ndarray, candidates: np.ndarray, rows: np.ndarray, items: np.ndarray
+) -> None:
+    """Sets `target[row, place]` where the row's candidate is the item."""
+    known = items >= NUM_SPECIAL_INDICES
+    rows, items = rows[known], items[known]
+    for start in range(0, len(rows), 100_000):  # Bounds the comparison's memory.
+        part = slice(start, start + 100_000)
+        pair, place = np.nonzero(candidates[rows[part]] == items[part, None])
+        target[rows[part][pair], place] = True
+
+
+def _labels(
+    schema: Schema,
+    sequences: EventSequences,
+    requests: _Requests,
+    candidates: np.ndarray,
+) -> np.ndarray:
+    heads = schema.head_event_types or schema.target_event_types
+    labels = np.zeros((*candidates.shape, len(heads)), np.int8)
+    request, event = _rest_of_session(sequences, requests.history_ends)
+    for h, head in enumerate(heads):
+        index = schema.event_type_index(head)
+        if head in schema.target_event_types:
+            rows, events = requests.request_of_event, requests.events
+        else:
+            rows, events = request, event
+        chosen = sequences.event_type_index[events] == index
+        happened = np.zeros(candidates.shape, bool)
+        items = sequences.item_index[events[chosen]]
+        _mark(happened, candidates, rows[chosen], items)
+        labels[..., h] = happened
+    return labels
+
+
+def _rest_of_session(
+    sequences: EventSequences, begins: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns pairs of request and event, from its first event to the session's end."""
+    session = sequences.session_index
+    changes = np.ones(len(session), bool)
+    changes[:-1] = (session[1:] != session[:-1]) | (
+        sequences.user_rows[1:] != sequences.user_rows[:-1]
+    )
+    last = np.flatnonzero(changes)
+    ends = last[np.searchsorted(last, begins)] + 1
+    lengths = ends - begins
+    request = np.repeat(np.arange(len(begins)), lengths)
+    within = np.arange(len(request)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    return request, begins[request] + within

@@ -1,0 +1,170 @@
+"""Builds and trains the retrieval model."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import tensorflow as tf
+
+from tfrec.config import ExperimentConfig
+from tfrec.data.store import EventSequences, PreparedDataset
+from tfrec.evaluation.evaluate import validation_metric
+from tfrec.evaluation.model_scorers import RetrievalScorer
+from tfrec.evaluation.protocols import build_queries
+from tfrec.features.item_table import ItemTable
+from tfrec.features.tokens import Tokens
+from tfrec.models.recommender import TrainedRecommender
+from tfrec.models.retrieval_model import RetrievalBatch, RetrievalModel
+from tfrec.schema import AttributeKind
+from tfrec.training.fitting import fit, make_optimizer, save_weights
+from tfrec.training.input import batch_spec, distributed_batches
+
+REPEAT_SHARE = 0.01  # Of training targets; from here on `repeat_bias=auto` is on.
+
+
+def context_sizes(dataset: PreparedDataset) -> dict[str, int]:
+    """Returns vocabulary rows per context attribute; 0 for numeric ones."""
+    return {
+        a.name: 0
+        if a.kind == AttributeKind.NUMERIC
+        else len(dataset.attribute_vocabularies[a.name])
+        for a in dataset.schema.context
+    }
+
+
+def build_retrieval_model(
+    config: ExperimentConfig, dataset: PreparedDataset, item_table: ItemTable
+) -> RetrievalModel:
+    """Builds the model with all its variables."""
+    settings = config.retrieval
+    repeats = dataset.manifest["repeat_share_train"] >= REPEAT_SHARE
+    wanted = settings.repeat_bias == "on" or (
+        settings.repeat_bias == "auto" and settings.loss == "softmax" and repeats
+    )
+    model = RetrievalModel(
+        settings,
+        config.experiment_schema,
+        item_table,
+        has_repeat_bias=wanted,
+        context_sizes=context_sizes(dataset),
+    )
+    model(_smallest_batch(dataset.load_sequences()))
+    return model
+
+
+def _smallest_batch(sequences: EventSequences) -> RetrievalBatch:
+    """A batch of one start token and no history: calling it creates variables."""
+
+    def ones(spec: tf.TensorSpec) -> tf.Tensor:
+        return tf.ones([1] * spec.shape.rank, spec.dtype)
+
+    spec = batch_spec(sequences)
+    tokens = Tokens(*(ones(s) for s in spec.tokens))
+    return RetrievalBatch(
+        tokens,
+        tf.zeros([1], tf.int32),
+        tf.constant([2], tf.int32),
+        tf.ones([1]),
+        {name: ones(s) for name, s in spec.target_context.items()},
+    )
+
+
+def train_retrieval(
+    config: ExperimentConfig,
+    dataset: PreparedDataset,
+    item_table: ItemTable,
+    *,
+    path: Path,
+    strategy: tf.distribute.Strategy,
+) -> tuple[RetrievalModel, dict[str, list[float]]]:
+    """Trains until validation no longer improves; returns the best epoch's model."""
+    sequences = dataset.load_sequences()
+    stage = config.training.retrieval
+    with strategy.scope():
+        model = build_retrieval_model(config, dataset, item_table)
+        model.compile(optimizer=make_optimizer(stage.optimizer))
+    batches, steps = distributed_batches(
+        config,
+        dataset,
+        strategy,
+        splits=("train",),
+        first_epoch=lambda: int(model.epochs_done.numpy()),
+    )
+    validator = RetrievalValidator(config, sequences, model)
+    history = fit(
+        model,
+        batches,
+        name="retrieval",
+        path=path,
+        stage=stage,
+        steps_per_epoch=steps,
+        metric=config.evaluation.selection_metric,
+        validate=validator,
+    )
+    return model, history
+
+
+def finetune_retrieval(
+    config: ExperimentConfig,
+    dataset: PreparedDataset,
+    model: RetrievalModel,
+    *,
+    path: Path,
+    strategy: tf.distribute.Strategy,
+) -> None:
+    """Trains `finetune_epochs` more on training and validation events.
+
+    The best epoch was chosen before; nothing is chosen here. It makes the model
+    know what is new since the validation began, as the baselines do.
+    """
+    batches, steps = distributed_batches(
+        config,
+        dataset,
+        strategy,
+        splits=("train", "validation"),
+        first_epoch=lambda: int(model.epochs_done.numpy()),
+    )
+    model.fit(
+        batches,
+        epochs=config.training.finetune_epochs,
+        steps_per_epoch=steps,
+        verbose=0,
+    )
+    save_weights(model, path / "best")
+
+
+class RetrievalValidator:
+    """Validates a retrieval model as it is now, always on the same queries."""
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        sequences: EventSequences,
+        model: RetrievalModel,
+    ) -> None:
+        self.settings = config.evaluation
+        self.sequences = sequences
+        self.model = model
+        self.queries = build_queries(
+            sequences,
+            config.experiment_schema,
+            split="validation",
+            targets=self.settings.targets,
+            max_queries=self.settings.max_validation_queries,
+            seed=config.seed,
+        )
+        self.scorer: RetrievalScorer | None = None
+
+    def __call__(self) -> Mapping[str, float]:
+        """Returns the validation metrics of all queries."""
+        if self.scorer is None:
+            recommender = TrainedRecommender(self.model, None, num_candidates=1)
+            self.scorer = RetrievalScorer(recommender)
+        self.scorer.recommender.refresh()
+        return validation_metric(
+            self.scorer,
+            self.sequences,
+            self.queries,
+            self.settings.selection_metric,
+            num_items=self.model.num_items,
+            exclude_seen=self.settings.exclude_seen,
+        )

@@ -1,0 +1,182 @@
+"""A whole run: prepare, train both models, evaluate, write everything down."""
+
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from tfrec.config import ExperimentConfig
+from tfrec.config_file import read_config
+from tfrec.data.prepare import prepare
+from tfrec.data.store import PreparedDataset
+from tfrec.features.item_table import ItemTable, build_item_table
+from tfrec.models.ranking_model import RankingModel
+from tfrec.models.recommender import TrainedRecommender
+from tfrec.models.retrieval_model import RetrievalModel
+from tfrec.run_record import CONFIG_FILE, write_json, write_run_record
+from tfrec.training.evaluation import evaluate_run
+from tfrec.training.fitting import restore_weights, save_weights
+from tfrec.training.ranking import build_ranking_model, train_ranking
+from tfrec.training.retrieval import (
+    build_retrieval_model,
+    finetune_retrieval,
+    train_retrieval,
+)
+from tfrec.training.strategies import make_strategy
+
+RETRIEVAL, RANKING = "retrieval", "ranking"
+FINISHED_FILE = "finished.json"
+
+
+def train(config: ExperimentConfig) -> dict[str, Any]:
+    """Prepares what is not prepared, trains what is not trained, and evaluates.
+
+    Called again after a kill it goes on where it was: finished stages are read,
+    an unfinished one continues behind its last whole epoch.
+
+    Returns:
+        What `metrics.json` holds, see `docs/evaluation.md`.
+
+    Raises:
+        ValueError: If the run's folder holds another configuration, or the data
+            are too small to learn from.
+        TrainingDivergedError: If a loss is no longer a number.
+    """
+    path = config.run_path
+    _check_same_run(config, path)
+    strategy = make_strategy(config.training)
+    dataset = prepare(config)
+    write_run_record(config)
+    if config.training.mixed_precision:
+        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    tf.keras.utils.set_random_seed(config.seed)
+    item_table = build_item_table(dataset)
+    retrieval = _retrieval_stage(config, dataset, item_table, strategy)
+    ranking = _ranking_stage(config, dataset, item_table, retrieval, strategy)
+    _finetune_stage(config, dataset, retrieval, ranking, strategy)
+    return evaluate_run(config, dataset, _join(config, retrieval, ranking))
+
+
+def load_recommender(
+    run_dir: Path,
+) -> tuple[TrainedRecommender, PreparedDataset, ExperimentConfig]:
+    """Reads the trained models of a run.
+
+    Raises:
+        FileNotFoundError: If the run is not there or not finished.
+    """
+    run_dir = Path(run_dir)
+    if not (run_dir / CONFIG_FILE).is_file():
+        raise FileNotFoundError(
+            f"No run in '{run_dir}': {CONFIG_FILE} is missing. "
+            "Run `python -m tfrec.train --config ...` first."
+        )
+    config = read_config(run_dir / CONFIG_FILE)
+    config = config.model_copy(update={"run_dir": run_dir})
+    dataset = PreparedDataset(config.prepared_path)
+    item_table = build_item_table(dataset)
+    stages = [RETRIEVAL] if config.ranking is None else [RETRIEVAL, RANKING]
+    for stage in stages:
+        if not (run_dir / stage / FINISHED_FILE).is_file():
+            raise FileNotFoundError(
+                f"The {stage} model in '{run_dir}' is not trained to its end. Run "
+                f"`python -m tfrec.train --config {run_dir / CONFIG_FILE}` again; "
+                "it goes on where it was."
+            )
+    retrieval = build_retrieval_model(config, dataset, item_table)
+    restore_weights(retrieval, run_dir / RETRIEVAL / "best")
+    ranking = None
+    if config.ranking is not None:
+        ranking = build_ranking_model(config, config.ranking, dataset, item_table)
+        restore_weights(ranking, run_dir / RANKING / "best")
+    return _join(config, retrieval, ranking), dataset, config
+
+
+def _join(
+    config: ExperimentConfig, retrieval: RetrievalModel, ranking: RankingModel | None
+) -> TrainedRecommender:
+    num_candidates = config.ranking.num_candidates if config.ranking else 1
+    return TrainedRecommender(retrieval, ranking, num_candidates=num_candidates)
+
+
+def _check_same_run(config: ExperimentConfig, path: Path) -> None:
+    if not (path / CONFIG_FILE).is_file():
+        return
+    there = read_config(path / CONFIG_FILE).model_dump(mode="json")
+    wanted = config.model_dump(mode="json")
+    different = [name for name in wanted if wanted[name] != there.get(name)]
+    if different:
+        raise ValueError(
+            f"'{path}' holds a run of another configuration; {different} differ. "
+            "Choose another `name` or `run_dir`, or delete the folder."
+        )
+
+
+def _retrieval_stage(
+    config: ExperimentConfig,
+    dataset: PreparedDataset,
+    item_table: ItemTable,
+    strategy: tf.distribute.Strategy,
+) -> RetrievalModel:
+    path = config.run_path / RETRIEVAL
+    if (path / FINISHED_FILE).is_file():
+        with strategy.scope():
+            model = build_retrieval_model(config, dataset, item_table)
+        restore_weights(model, path / "best")
+        return model
+    model, history = train_retrieval(
+        config, dataset, item_table, path=path, strategy=strategy
+    )
+    _finish(path, history)
+    return model
+
+
+def _ranking_stage(
+    config: ExperimentConfig,
+    dataset: PreparedDataset,
+    item_table: ItemTable,
+    retrieval: RetrievalModel,
+    strategy: tf.distribute.Strategy,
+) -> RankingModel | None:
+    if config.ranking is None:
+        return None
+    path = config.run_path / RANKING
+    if (path / FINISHED_FILE).is_file():
+        with strategy.scope():
+            model = build_ranking_model(config, config.ranking, dataset, item_table)
+        restore_weights(model, path / "best")
+        return model
+    model, history = train_ranking(
+        config,
+        config.ranking,
+        dataset,
+        item_table,
+        retrieval,
+        path=path,
+        strategy=strategy,
+    )
+    _finish(path, history)
+    return model
+
+
+def _finetune_stage(
+    config: ExperimentConfig,
+    dataset: PreparedDataset,
+    retrieval: RetrievalModel,
+    ranking: RankingModel | None,
+    strategy: tf.distribute.Strategy,
+) -> None:
+    done = config.run_path / "finetuned.json"
+    if config.training.finetune_epochs == 0 or done.is_file():
+        return
+    path = config.run_path / RETRIEVAL
+    finetune_retrieval(config, dataset, retrieval, path=path, strategy=strategy)
+    if ranking is not None:
+        # The vectors moved a little; ranking reads the same ones as retrieval.
+        ranking.items.assign(retrieval.item_vectors())
+        save_weights(ranking, config.run_path / RANKING / "best")
+    write_json(done, {"epochs": config.training.finetune_epochs})
+
+
+def _finish(path: Path, history: dict[str, Any]) -> None:
+    write_json(path / FINISHED_FILE, history)

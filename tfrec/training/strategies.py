@@ -1,0 +1,69 @@
+"""The `tf.distribute` strategy of a run."""
+
+import logging
+import os
+
+import tensorflow as tf
+
+from tfrec.config import TrainingConfig
+
+logger = logging.getLogger(__name__)
+
+
+def make_strategy(config: TrainingConfig) -> tf.distribute.Strategy:
+    """Builds the strategy that the configuration names.
+
+    `auto` is `multi_worker` where `TF_CONFIG` is set, `mirrored` where there is
+    more than one GPU or logical CPU device, and the default strategy otherwise.
+
+    Raises:
+        ValueError: If `parameter_server` or `multi_worker` is asked for without
+            `TF_CONFIG`, or logical devices after TensorFlow has started.
+    """
+    _configure_devices(config)
+    name = config.strategy
+    gpus = tf.config.list_logical_devices("GPU")
+    cpus = tf.config.list_logical_devices("CPU")
+    if name == "auto":
+        if os.environ.get("TF_CONFIG"):
+            name = "multi_worker"
+        else:
+            name = "mirrored" if max(len(gpus), len(cpus)) > 1 else "default"
+    logger.info("Strategy %s on %d GPU(s), %d CPU(s).", name, len(gpus), len(cpus))
+    if name == "mirrored":
+        return tf.distribute.MirroredStrategy([d.name for d in gpus or cpus])
+    if name in ("multi_worker", "parameter_server") and not os.environ.get("TF_CONFIG"):
+        raise ValueError(
+            f"`training.strategy={name}` needs the environment variable TF_CONFIG "
+            "with the cluster and this task. Received: none."
+        )
+    if name == "multi_worker":
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if name == "parameter_server":
+        return tf.distribute.ParameterServerStrategy(
+            tf.distribute.cluster_resolver.TFConfigClusterResolver(),
+            variable_partitioner=(
+                tf.distribute.experimental.partitioners.MinSizePartitioner()
+            ),
+        )
+    return tf.distribute.get_strategy()
+
+
+def _configure_devices(config: TrainingConfig) -> None:
+    for gpu in tf.config.list_physical_devices("GPU"):
+        # Without it TensorFlow takes all memory of the device at once.
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if config.num_logical_devices is None:
+        return
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    wanted = [tf.config.LogicalDeviceConfiguration()] * config.num_logical_devices
+    existing = tf.config.get_logical_device_configuration(cpu)
+    if existing is not None and len(existing) == len(wanted):
+        return
+    try:
+        tf.config.set_logical_device_configuration(cpu, wanted)
+    except RuntimeError as error:
+        raise ValueError(
+            "`training.num_logical_devices` must be set before TensorFlow starts; "
+            "run this configuration in a process of its own."
+        ) from error
