@@ -5,6 +5,7 @@ over gRPC, and leaves everything with a `summary.json` in the run's folder.
 """
 
 import argparse
+import logging
 import os
 import shutil
 import sys
@@ -30,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     # TensorFlow reads this when it is imported: warnings and errors only.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     console = Console()
     try:
         _start_clean(options.run_dir, console)

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ _MIN_HISTORY_LENGTH = 5
 _K = 5
 _LOAD_REQUESTS = 1000
 _LOAD_CONCURRENCY = 2
-_MODELS = ("retrieval", "ranking")
+_NOT_BASELINES = ("retrieval", "ranking", "oracle")
 
 
 class Demo:
@@ -53,14 +53,12 @@ class Demo:
         config = self._configure(shop)
         dataset = self._prepare(config)
         metrics = self._train(config)
-        oracle = self._evaluate_oracle(config, shop, dataset)
         version_path = self._export(config)
         load = self._serve(config, dataset)
         summary = {
             "seconds": self.seconds,
-            **{name: metrics[name] for name in _MODELS},
-            "baselines": {n: m for n, m in metrics.items() if n not in _MODELS},
-            "oracle": oracle,
+            **{name: metrics.pop(name) for name in _NOT_BASELINES},
+            "baselines": metrics,
             "serving": {
                 "p50_ms": load.p50_ms,
                 "p99_ms": load.p99_ms,
@@ -101,6 +99,7 @@ class Demo:
     def _configure(self, shop: "ShopSummary") -> ExperimentConfig:
         argv = ["--config", str(shop.config_path), "--config", str(OVERRIDES_FILE)]
         argv += ["--run_dir", str(self.run_dir), "--seed", str(self.seed)]
+        argv += ["--evaluation.oracle_dir", str(shop.truth_path)]
         return load_config(argv, description="")
 
     def _prepare(self, config: ExperimentConfig) -> "PreparedDataset":
@@ -110,40 +109,12 @@ class Demo:
             return prepare(config)
 
     def _train(self, config: ExperimentConfig) -> dict[str, dict[str, float]]:
-        """Returns the metrics of the models and baselines by name."""
-        with self._stage("train", "retrieval, then ranking; evaluates on the test"):
+        """Returns the metrics of models, baselines and oracle by name."""
+        with self._stage("train", "retrieval, then ranking; then the evaluation"):
             from tfrec.training.run import train
 
             result = train(config)
         return {n: s["metrics"] for n, s in result["scorers"].items()}
-
-    def _evaluate_oracle(
-        self, config: ExperimentConfig, shop: "ShopSummary", dataset: "PreparedDataset"
-    ) -> Mapping[str, float]:
-        from tfrec.data.simulator import Oracle
-        from tfrec.evaluation.evaluate import evaluate
-        from tfrec.evaluation.protocols import build_queries
-
-        with self._stage("oracle", "the best that any model could do"):
-            vocabulary = dataset.item_vocabulary
-            sequences = dataset.load_sequences()
-            evaluation = config.evaluation
-            result = evaluate(
-                [Oracle(shop.truth_path, item_ids=vocabulary.tokens)],
-                sequences,
-                build_queries(
-                    sequences,
-                    dataset.schema,
-                    split="test",
-                    targets=evaluation.targets,
-                ),
-                train_counts=vocabulary.counts,
-                ks=evaluation.k,
-                exclude_seen=evaluation.exclude_seen,
-                num_bootstrap=evaluation.num_bootstrap,
-                seed=config.seed,
-            )
-        return result.to_json()["scorers"]["oracle"]["metrics"]
 
     def _export(self, config: ExperimentConfig) -> Path:
         with self._stage("export", "a SavedModel, checked before it appears"):
