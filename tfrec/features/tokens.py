@@ -35,7 +35,7 @@ class Tokens(NamedTuple):
 
 
 def request_tokens(request: Request) -> Tokens:
-    """Turns requests into rows of one segment each, `[batch_size, 1 + history_length]`."""
+    """Turns requests into rows of one segment, `[batch_size, 1 + history_length]`."""
     mask = request.history_mask
 
     def behind_start(values: tf.Tensor) -> tf.Tensor:
