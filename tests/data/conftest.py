@@ -34,7 +34,7 @@ def write_csv(tmp_path: Path) -> Callable[..., Path]:
 def make_config(tmp_path: Path) -> Callable[..., ExperimentConfig]:
     """Returns a configuration that prepares into the test's folder."""
 
-    def make(events: Path | str, **data: Any) -> ExperimentConfig:
+    def make(path: Path | str, /, **data: Any) -> ExperimentConfig:
         settings = {
             "prepared_dir": tmp_path / "prepared",
             "event_columns": {"timestamp": "timestamp"},
@@ -42,7 +42,7 @@ def make_config(tmp_path: Path) -> Callable[..., ExperimentConfig]:
             "num_shards": 2,
             **data,
         }
-        table = {"paths": [str(events)], **settings.pop("events", {})}
+        table = {"paths": [str(path)], **settings.pop("events", {})}
         return ExperimentConfig.model_validate(
             {"name": "test", "data": {"events": table, **settings}}
         )

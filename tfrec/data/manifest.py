@@ -15,8 +15,9 @@ TIE_RULE = (
     "Events of a user are ordered by time, to the microsecond; ties keep the order "
     "of the files (by name) and of the rows within a file."
 )
-# Where the result lies and how much memory it took do not change the result.
-_NO_CONTENT = {"prepared_dir", "memory_limit_gb"}
+# Where the result lies, how much memory it took and which types get a ranking head
+# do not change what is written.
+_NO_CONTENT = {"prepared_dir", "memory_limit_gb", "head_event_types"}
 _PACKAGES = ("python", "tfrec", "duckdb", "ibis-framework", "pyarrow", "numpy")
 
 

@@ -76,7 +76,7 @@ def _reuse(
             "prepare again with `python -m tfrec.prepare --overwrite --config ...`."
         )
     schema = config.experiment_schema
-    if dataset.schema != schema:  # Filters belong to the export, not to the data.
+    if dataset.schema != schema:  # Filters and heads are not of the data.
         fixed = {"schema": schema.to_json(), "schema_hash": schema.schema_hash}
         write_json(path / MANIFEST, {**dataset.manifest, **fixed})
         dataset = PreparedDataset(path)

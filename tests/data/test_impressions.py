@@ -1,0 +1,147 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tfrec.data.store import Impressions, PreparedDataset
+
+HEADER = (
+    "user_id", "item_id", "event_type", "timestamp", "session",
+    "impression", "position", "propensity",
+)  # fmt: skip
+SETTINGS: dict[str, Any] = {
+    "event_columns": {
+        "event_type": "event_type",
+        "timestamp": "timestamp",
+        "session_id": "session",
+        "impression_id": "impression",
+        "position": "position",
+        "propensity": "propensity",
+    },
+    "event_types": ["click", "cart", "buy"],
+    "target_event_types": ["click"],
+    "impression_event_type": "shown",
+}
+ROWS = [
+    ("u", "b", "shown", 10, "s1", "l1", 2, 0.5),
+    ("u", "a", "shown", 10, "s1", "l1", 1, 1.0),
+    ("u", "c", "shown", 10, "s1", "l1", 3, ""),
+    ("u", "a", "click", 11, "s1", "l1", "", ""),
+    ("u", "b", "buy", 12, "s1", "", "", ""),  # Not through the list.
+    ("u", "a", "cart", 13, "s1", "", "", ""),  # Follows the click.
+    ("u", "a", "buy", 20, "s2", "", "", ""),  # Another session.
+    ("u", "a", "shown", 30, "s2", "l2", "", ""),
+    ("v", "a", "shown", 5, "s3", "l1", 1, 1.0),  # Same list id, another user.
+]
+
+
+def as_lists(shown: Impressions, values: np.ndarray) -> list[list[Any]]:
+    return [part.tolist() for part in np.split(values, shown.offsets[1:-1])]
+
+
+@pytest.fixture
+def shown(prepare_rows: Callable[..., PreparedDataset]) -> Impressions:
+    dataset = prepare_rows(ROWS, header=HEADER, **SETTINGS)
+    impressions = dataset.load_impressions()
+    assert impressions is not None
+    return impressions
+
+
+def test_items_shown_together_are_a_list_in_the_order_of_places(
+    shown: Impressions,
+) -> None:
+    assert shown.user_ids.tolist() == ["u", "u", "v"]
+    assert shown.timestamps.tolist() == [10, 30, 5]
+    assert as_lists(shown, shown.position) == [[1, 2, 3], [0], [1]]
+    a, b = shown.item_index[:2]
+    # c was only shown: it is not in a catalogue that is read off the events.
+    assert as_lists(shown, shown.item_index) == [[a, b, 1], [a], [a]]
+    assert shown.propensity[:2].tolist() == [1.0, 0.5]
+    assert np.isnan(shown.propensity[2:4]).all()
+
+
+def test_a_label_is_the_strongest_event_that_followed_through_the_list(
+    shown: Impressions,
+) -> None:
+    # click, cart, buy have the indices 2, 3, 4: a was clicked, then put in the cart.
+    assert as_lists(shown, shown.event_type_index) == [[3, 0, 0], [0], [0]]
+
+
+def test_impressions_are_no_events(
+    prepare_rows: Callable[..., PreparedDataset],
+) -> None:
+    dataset = prepare_rows(ROWS, header=HEADER, **SETTINGS)
+    assert dataset.load_sequences().timestamps.tolist() == [11, 12, 13, 20]
+    assert dataset.manifest["counts"]["impressions"] == {"lists": 3, "shown_items": 5}
+
+
+def test_lists_are_split_like_the_events_of_their_user(
+    prepare_rows: Callable[..., PreparedDataset],
+) -> None:
+    def row(item: str, kind: str, time: int) -> tuple[Any, ...]:
+        return (
+            "u",
+            item,
+            kind,
+            time,
+            "s",
+            f"l{time}" if kind == "shown" else "",
+            "",
+            "",
+        )
+
+    rows = [row("a", "click", t) for t in (10, 20, 30)]
+    rows += [row("a", "shown", t) for t in (5, 15, 20, 29, 30, 99)]
+
+    dataset = prepare_rows(rows, header=HEADER, **SETTINGS)
+
+    # Leave-one-out: validation starts with the click at 20, test with that at 30.
+    impressions = dataset.load_impressions()
+    assert impressions is not None
+    found = dict(zip(impressions.timestamps, impressions.split, strict=True))
+    assert found == {5: 0, 15: 0, 20: 1, 29: 1, 30: 2, 99: 2}
+
+
+def test_impressions_without_a_list_are_dropped_and_counted(
+    prepare_rows: Callable[..., PreparedDataset],
+) -> None:
+    rows = [*ROWS, ("u", "a", "shown", 40, "s2", "", 1, "")]
+    dropped = prepare_rows(rows, header=HEADER, **SETTINGS).manifest["dropped"][
+        "events"
+    ]
+    assert dropped["impression without an impression id"] == 1
+
+
+def test_a_log_without_an_impression_column_has_no_lists(
+    prepare_rows: Callable[..., PreparedDataset],
+) -> None:
+    columns = {"event_type": "event_type", "timestamp": "timestamp"}
+    settings = SETTINGS | {"event_columns": columns}
+    dataset = prepare_rows(ROWS, header=HEADER, **settings)
+    assert dataset.load_impressions() is None
+    dropped = dataset.manifest["dropped"]["events"]
+    assert dropped["impression without an impression id"] == 5
+
+
+def test_many_chunks_read_like_one(
+    prepare_rows: Callable[..., PreparedDataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tfrec.data.impressions.NUM_ROWS_PER_CHUNK", 2)
+    dataset = prepare_rows(ROWS, header=HEADER, **SETTINGS)
+    impressions = dataset.load_impressions()
+    assert impressions is not None
+    assert len(list((dataset.path / "impressions").iterdir())) > 1
+    assert sorted(impressions.timestamps.tolist()) == [5, 10, 30]
+    assert sorted(impressions.position.tolist()) == [0, 1, 1, 2, 3]
+
+
+def test_the_core_drops_impressions_of_what_it_drops(
+    prepare_rows: Callable[..., PreparedDataset],
+) -> None:
+    # b has one event: its place in the list would look as if nothing followed.
+    settings = SETTINGS | {"cleaning": {"min_item_events": 2}}
+    dataset = prepare_rows(ROWS, header=HEADER, **settings)
+    impressions = dataset.load_impressions()
+    assert impressions is not None
+    assert as_lists(impressions, impressions.position)[0] == [1, 3]

@@ -1,0 +1,205 @@
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tfrec.data.prepare import prepare
+from tfrec.data.store import PreparedDataset
+
+HEADER = "user_id,item_id,timestamp\n"
+Histories = Callable[[PreparedDataset], dict[str, list[str]]]
+
+
+def prepared_rows(
+    histories: Histories, dataset: PreparedDataset
+) -> list[tuple[str, str]]:
+    return [(u, i) for u, items in histories(dataset).items() for i in items]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "settings"),
+    [
+        ("log.csv", HEADER + "u,a,1\nu,b,2\n", {}),
+        ("log.csv", HEADER.replace("\n", "\r\n") + "u,a,1\r\nu,b,2\r\n", {}),
+        ("log.csv", "\ufeff" + HEADER + "u,a,1\nu,b,2", {}),
+        ("log.csv", HEADER + 'u,"a",1\n"u",b,"2"\n', {}),
+        ("log.txt", "u|1|a\nu|2|b\n", {
+            "format": "csv", "delimiter": "|", "header": False,
+            "columns": ["user_id", "timestamp", "item_id"],
+        }),
+        ("log.tsv", HEADER.replace(",", "\t") + "u\ta\t1\nu\tb\t2\n", {"delimiter": "\t"}),
+        ("log.csv.gz", HEADER + "u,a,1\nu,b,2\n", {}),
+        ("log.jsonl.gz", '{"user_id":"u","item_id":"a","timestamp":1,"x":[1]}\n'
+         '{"timestamp":2,"item_id":"b","user_id":"u"}\n', {}),
+        ("log.ndjson", '\n{"user_id":"u","item_id":"a","timestamp":"1970-01-01T00:00:01Z"}\n'
+         '{"timestamp":2,"item_id":"b","user_id":"u"}\n\n', {}),
+    ],
+)  # fmt: skip
+def test_the_same_events_are_read_from_every_format(
+    tmp_path: Path,
+    make_config: Any,
+    name: str,
+    text: str,
+    settings: dict[str, Any],
+) -> None:
+    opener = gzip.open if name.endswith(".gz") else open
+    with opener(tmp_path / name, "wb") as stream:
+        stream.write(text.encode())
+
+    dataset = prepare(make_config(tmp_path / name, events=settings))
+
+    sequences = dataset.load_sequences()
+    # A user with two events is wholly training: both items are in the catalogue.
+    assert sorted(dataset.items["item_id"].to_pylist()) == ["a", "b"]
+    assert sequences.user_ids.tolist() == ["u"]
+    assert sequences.timestamps.tolist() == [1, 2]
+    assert dataset.manifest["rejects"]["events"]["rows"] == 2
+    assert dataset.manifest["rejects"]["events"]["rejected"] == 0
+
+
+def test_a_line_of_a_sequences_file_is_a_history(
+    tmp_path: Path, make_config: Any, histories: Histories
+) -> None:
+    (tmp_path / "log.txt.gz").write_bytes(gzip.compress(b"ann  3 1   3 2\nbob 7\n\n"))
+    config = make_config(
+        tmp_path / "log.txt.gz", events={"format": "sequences"}, event_columns={}
+    )
+
+    dataset = prepare(config)
+
+    # Equal rows without times are different events: 3 stays twice.
+    assert histories(dataset) == {"ann": ["3", "1", "3", "?"], "bob": ["7"]}
+    assert set(dataset.load_sequences().timestamps) == {0}
+    assert dataset.load_sequences().split.tolist() == [0, 0, 1, 2, 0]
+
+
+def test_a_user_without_items_is_a_reject(tmp_path: Path, make_config: Any) -> None:
+    (tmp_path / "log.txt").write_text("ann 3 1\nbob\n")
+    config = make_config(
+        tmp_path / "log.txt",
+        events={"format": "sequences"},
+        event_columns={},
+        cleaning={"max_reject_share": 0.5},
+    )
+
+    rejects = prepare(config).manifest["rejects"]["events"]["reasons"]
+
+    assert [(r["reason"], r["example"]["row"]) for r in rejects] == [("no item id", 2)]
+
+
+def test_globs_read_all_files(
+    tmp_path: Path, make_config: Any, histories: Histories
+) -> None:
+    for day in (2, 1):
+        rows = [{"user_id": "u", "item_id": f"i{day}", "timestamp": 5}]
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / f"day-{day}.parquet")
+
+    dataset = prepare(make_config(tmp_path / "day-*.parquet"))
+
+    assert histories(dataset) == {"u": ["i1", "i2"]}
+    assert len(dataset.manifest["inputs"]["events"]) == 2
+
+
+def test_a_glob_that_matches_nothing_is_named(tmp_path: Path, make_config: Any) -> None:
+    with pytest.raises(FileNotFoundError, match=r"`data.events.paths`.*none-\*.csv"):
+        prepare(make_config(tmp_path / "none-*.csv"))
+
+
+def test_an_empty_file_is_named(tmp_path: Path, make_config: Any) -> None:
+    (tmp_path / "log.csv").touch()
+    with pytest.raises(ValueError, match=r"log.csv' is empty \(0 bytes\)"):
+        prepare(make_config(tmp_path / "log.csv"))
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.csv.gz"])
+def test_a_header_without_rows_is_named(
+    tmp_path: Path, make_config: Any, name: str
+) -> None:
+    opener = gzip.open if name.endswith(".gz") else open
+    with opener(tmp_path / name, "wb") as stream:
+        stream.write(HEADER.encode())
+    with pytest.raises(ValueError, match=r"`data.events` must have rows.*and no row"):
+        prepare(make_config(tmp_path / name))
+    assert not (tmp_path / "prepared").exists()
+
+
+def test_a_missing_column_is_named_with_the_nearest(
+    tmp_path: Path, make_config: Any
+) -> None:
+    (tmp_path / "log.csv").write_text("userid,item_id,timestamp\nu,a,1\n")
+    with pytest.raises(
+        ValueError, match=r"`data.event_columns.user_id`.*Did you mean 'userid'\?"
+    ):
+        prepare(make_config(tmp_path / "log.csv"))
+
+
+def test_files_with_other_columns_are_named(tmp_path: Path, make_config: Any) -> None:
+    (tmp_path / "a.csv").write_text(HEADER + "u,a,1\n")
+    (tmp_path / "b.csv").write_text("item_id,user_id,timestamp\na,u,1\n")
+    with pytest.raises(ValueError, match=r"same columns.*a.csv.*b.csv"):
+        prepare(make_config(tmp_path / "*.csv"))
+
+
+def test_an_unknown_ending_asks_for_the_format(
+    tmp_path: Path, make_config: Any
+) -> None:
+    (tmp_path / "log.dat").write_text(HEADER + "u,a,1\n")
+    with pytest.raises(ValueError, match=r"`data.events.format` must be set"):
+        prepare(make_config(tmp_path / "log.dat"))
+
+
+def test_a_cut_off_gzip_file_is_named(tmp_path: Path, make_config: Any) -> None:
+    lines = "".join(f"u,i{i},{i + 1}\n" for i in range(20_000))
+    (tmp_path / "log.csv.gz").write_bytes(
+        gzip.compress((HEADER + lines).encode())[:-500]
+    )
+    with pytest.raises(ValueError, match=r"`data.events` must be readable.*log.csv.gz"):
+        prepare(make_config(tmp_path / "log.csv.gz"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["log.csv.gz"]
+
+
+def test_a_cut_off_parquet_file_is_named(tmp_path: Path, make_config: Any) -> None:
+    table = pa.table({"user_id": ["u"], "item_id": ["a"], "timestamp": [1]})
+    pq.write_table(table, tmp_path / "log.parquet")
+    whole = (tmp_path / "log.parquet").read_bytes()
+    (tmp_path / "log.parquet").write_bytes(whole[:-20])
+    with pytest.raises(ValueError, match=r"log.parquet' is no Parquet file"):
+        prepare(make_config(tmp_path / "log.parquet"))
+
+
+def test_json_without_objects_is_named(tmp_path: Path, make_config: Any) -> None:
+    (tmp_path / "log.jsonl").write_text("[1, 2]\nhello\n")
+    with pytest.raises(ValueError, match="one JSON object a line"):
+        prepare(make_config(tmp_path / "log.jsonl"))
+
+
+def test_column_names_with_quotes_and_dots_are_read(
+    tmp_path: Path, make_config: Any
+) -> None:
+    row = {'user"id': "u", "it'em.id": "a", "user_id:token": 5}
+    (tmp_path / "log.jsonl").write_text(json.dumps(row))
+    (tmp_path / "log.csv").write_text("user_id:token,'it',ti me\n5,a,1\n")
+
+    as_json = make_config(
+        tmp_path / "log.jsonl",
+        event_columns={"user_id": "user_id:token", "item_id": "it'em.id"},
+    )
+    as_csv = make_config(
+        tmp_path / "log.csv",
+        prepared_dir=tmp_path / "csv",
+        event_columns={
+            "user_id": "user_id:token",
+            "item_id": "'it'",
+            "timestamp": "ti me",
+        },
+    )
+
+    for config in (as_json, as_csv):
+        dataset = prepare(config)
+        assert dataset.load_sequences().user_ids.tolist() == ["5"]
+        assert dataset.items["item_id"].to_pylist() == ["a"]

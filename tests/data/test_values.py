@@ -1,0 +1,149 @@
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tfrec.data.prepare import prepare
+from tfrec.data.store import PreparedDataset
+
+Prepare = Callable[..., PreparedDataset]
+
+
+def utc(*parts: int) -> int:
+    return int(datetime.datetime(*parts, tzinfo=datetime.UTC).timestamp())  # type: ignore[misc]
+
+
+def test_mixed_zones_become_one_time_line(prepare_rows: Prepare) -> None:
+    # Berlin is one hour ahead of UTC in January and two in July.
+    written = {
+        "2019-01-01 12:00:00": utc(2019, 1, 1, 11),
+        "2019-07-01 12:00:00": utc(2019, 7, 1, 10),
+        "2019-07-01T12:00:00Z": utc(2019, 7, 1, 12),
+        "2019-07-01 12:00:00 UTC": utc(2019, 7, 1, 12),
+        "2019-07-01T12:00:00+02:00": utc(2019, 7, 1, 10),
+        "2019-07-01T12:00:00.250-0530": utc(2019, 7, 1, 17, 30),
+        "2019-07-01": utc(2019, 6, 30, 22),
+        "1561982400": 1561982400,
+        " 1561982400.9 ": 1561982400,
+    }
+    rows = [(f"u{i}", "a", text) for i, text in enumerate(written)]
+
+    dataset = prepare_rows(rows, time_zone="Europe/Berlin")
+
+    sequences = dataset.load_sequences()
+    found = dict(zip(sequences.user_ids, sequences.timestamps.tolist(), strict=True))
+    assert found == {f"u{i}": seconds for i, seconds in enumerate(written.values())}
+
+
+def test_milliseconds_are_read_where_configured(prepare_rows: Prepare) -> None:
+    rows = [("u", "a", 1_569_888_000_999), ("u", "b", 1_569_888_001_000)]
+    dataset = prepare_rows(rows, timestamp_unit="milliseconds")
+    assert dataset.load_sequences().timestamps.tolist() == [
+        1_569_888_000,
+        1_569_888_001,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "seconds"),
+    [
+        (pa.timestamp("us"), datetime.datetime(2019, 7, 1, 12), utc(2019, 7, 1, 10)),
+        (
+            pa.timestamp("ms", "Asia/Tokyo"),
+            datetime.datetime(2019, 7, 1, 12, tzinfo=datetime.UTC),
+            utc(2019, 7, 1, 12),
+        ),
+        (pa.date32(), datetime.date(2019, 7, 1), utc(2019, 6, 30, 22)),
+        (pa.float64(), 1561982400.5, 1561982400),
+        (pa.int32(), 1561982400, 1561982400),
+    ],
+)
+def test_typed_times_are_read(
+    tmp_path: Path, make_config: Any, kind: pa.DataType, value: Any, seconds: int
+) -> None:
+    table = pa.table(
+        {"user_id": ["u"], "item_id": ["a"], "timestamp": pa.array([value], kind)}
+    )
+    pq.write_table(table, tmp_path / "log.parquet")
+
+    dataset = prepare(make_config(tmp_path / "log.parquet", time_zone="Europe/Berlin"))
+
+    assert dataset.load_sequences().timestamps.tolist() == [seconds]
+
+
+def test_ids_keep_their_spelling_but_for_floats_and_blanks(
+    prepare_rows: Prepare,
+) -> None:
+    spellings = {
+        "17850.0": "17850",
+        "-3.00": "-3",
+        "007": "007",
+        "1.50": "1.50",
+        "1.0.0": "1.0.0",
+        "1e5": "1e5",
+        " x y ": "x y",
+        "\tz": "z",
+        "Ñandú": "Ñandú",
+        "none-such": "none-such",
+    }
+    rows = [(raw, raw, i + 1) for i, raw in enumerate(spellings)]
+
+    dataset = prepare_rows(rows)
+
+    assert set(dataset.load_sequences().user_ids) == set(spellings.values())
+    assert set(dataset.items["item_id"].to_pylist()) == set(spellings.values())
+
+
+def test_two_spellings_of_one_id_are_one(prepare_rows: Prepare) -> None:
+    dataset = prepare_rows([("5.0", "a", 1), ("5", "a ", 2), (" 5", "b", 3)])
+    assert dataset.load_sequences().user_ids.tolist() == ["5"]
+    assert dataset.manifest["counts"]["items"] == 1  # b is the test item.
+
+
+def test_numeric_id_columns_of_parquet_become_text(
+    tmp_path: Path, make_config: Any
+) -> None:
+    table = pa.table(
+        {
+            "user_id": [7.0, None, float("nan")],
+            "item_id": [2**60] * 3,
+            "timestamp": [1, 2, 3],
+        }
+    )
+    pq.write_table(table, tmp_path / "log.parquet")
+    config = make_config(tmp_path / "log.parquet", cleaning={"max_reject_share": 0.7})
+
+    dataset = prepare(config)
+
+    assert dataset.load_sequences().user_ids.tolist() == ["7"]
+    assert dataset.items["item_id"].to_pylist() == [str(2**60)]
+    assert dataset.manifest["rejects"]["events"]["reasons"][0]["count"] == 2
+
+
+def test_prices_that_are_no_numbers_are_missing_and_counted(
+    prepare_rows: Prepare,
+) -> None:
+    prices = ["1.5", "nan", "free", "", "inf", "2.5"]
+    dataset = prepare_rows(
+        [("u", "a", i + 1, price) for i, price in enumerate(prices)]
+        + [("v", "b", 9, "none")],
+        header=("user_id", "item_id", "timestamp", "price"),
+        event_columns={"timestamp": "timestamp", "price": "price"},
+        item_attributes=[{"name": "price", "kind": "numeric"}],
+    )
+
+    items = dict(
+        zip(
+            dataset.items["item_id"].to_pylist(),
+            dataset.items["price"].to_pylist(),
+            strict=True,
+        )
+    )
+    # The 2.5 is the test event, of which the catalogue knows nothing.
+    assert items == {"a": 1.5, "b": None}
+    # nan, free, inf of a and none of b; an empty price is just missing.
+    assert dataset.manifest["warnings"] == ["4 x price that is no usable number"]
