@@ -21,6 +21,7 @@ from tfrec_client.command_line import (
     parse_filters,
     parse_history,
 )
+from tfrec_client.contract import RANK, RECOMMEND, RETRIEVE
 from tfrec_client.errors import RecommenderError
 from tfrec_client.requests import Situation
 
@@ -119,7 +120,7 @@ def _add_shopper(parser: argparse.ArgumentParser, *, with_k: bool) -> None:
         nargs="+",
         default=[],
         metavar="NAME=VALUE",
-        help="declared context, such as country=DE; numbers as =number:2.5",
+        help="declared context, such as country=DE",
     )
     group.add_argument(
         "--filter",
@@ -132,13 +133,16 @@ def _add_shopper(parser: argparse.ArgumentParser, *, with_k: bool) -> None:
         _add_k(group)
 
 
-def _situation(options: argparse.Namespace) -> Situation:
+def _situation(
+    client: RecommenderClient, signature_name: str, options: argparse.Namespace
+) -> Situation:
+    declared = client.metadata()[signature_name].inputs if options.context else {}
     return {
         "query_text": options.query,
         "request_timestamp": options.request_timestamp,
         "exclude_item_ids": options.exclude,
         "exclude_seen": options.exclude_seen,
-        "context": parse_context(options.context),
+        "context": parse_context(options.context, declared),
         "filters": parse_filters(options.filter),
     }
 
@@ -160,21 +164,27 @@ def _run(options: argparse.Namespace) -> Rows:
 
 def _recommend(client: RecommenderClient, options: argparse.Namespace) -> Rows:
     found = client.recommend(
-        parse_history(options.history), k=options.k, **_situation(options)
+        parse_history(options.history),
+        k=options.k,
+        **_situation(client, RECOMMEND, options),
     )
     return [_flat(item) for item in found]
 
 
 def _retrieve(client: RecommenderClient, options: argparse.Namespace) -> Rows:
     found = client.retrieve(
-        parse_history(options.history), k=options.k, **_situation(options)
+        parse_history(options.history),
+        k=options.k,
+        **_situation(client, RETRIEVE, options),
     )
     return [_flat(item) for item in found]
 
 
 def _rank(client: RecommenderClient, options: argparse.Namespace) -> Rows:
     found = client.rank(
-        parse_history(options.history), options.candidates, **_situation(options)
+        parse_history(options.history),
+        options.candidates,
+        **_situation(client, RANK, options),
     )
     return [_flat(item) for item in found]
 

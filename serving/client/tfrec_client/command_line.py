@@ -3,11 +3,11 @@
 import time
 from collections.abc import Mapping, Sequence
 
+from tfrec_client.contract import CONTEXT_PREFIX, TensorSpec
 from tfrec_client.errors import InvalidRequestError
 from tfrec_client.requests import Event
 
 _SECONDS_BETWEEN_EVENTS = 60
-_NUMBER_PREFIX = "number:"
 
 
 def parse_history(texts: Sequence[str]) -> list[Event]:
@@ -39,16 +39,27 @@ def parse_history(texts: Sequence[str]) -> list[Event]:
     return events
 
 
-def parse_context(texts: Sequence[str]) -> dict[str, str | float | None]:
-    """Returns the context of `NAME=VALUE` texts; `NAME=number:2.5` is a number."""
+def parse_context(
+    texts: Sequence[str], inputs: Mapping[str, TensorSpec]
+) -> dict[str, str | float | None]:
+    """Returns the context of `NAME=VALUE` texts.
+
+    Args:
+        texts: What was typed.
+        inputs: Inputs of the signature: they say which context is a number.
+
+    Raises:
+        InvalidRequestError: If a number is expected and none was typed.
+    """
     context: dict[str, str | float | None] = {}
     for name, value in map(_parse_pair, texts):
-        number = value.removeprefix(_NUMBER_PREFIX)
-        if number != value and not _is_number(number):
+        spec = inputs.get(CONTEXT_PREFIX + name)
+        is_number = spec is not None and spec.dtype != "string"
+        if is_number and not _is_number(value):
             raise InvalidRequestError(
-                f"`--context {name}=number:...` needs a number. Received: {number!r}."
+                f"`--context {name}=...` takes a number. Received: {value!r}."
             )
-        context[name] = float(number) if number != value else value
+        context[name] = float(value) if is_number else value
     return context
 
 

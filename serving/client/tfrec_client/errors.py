@@ -61,4 +61,5 @@ def translate_rpc_error(
     kind = _ERROR_OF_STATUS.get(code, RecommenderError)
     limit = f" after {timeout_seconds:g} s" if kind is DeadlineExceededError else ""
     fix = _FIX_OF_STATUS.get(code, "")
-    return kind(f"{target} answered {code.name}{limit}: {details} {fix}".rstrip())
+    reason = str(details).rstrip(". ")
+    return kind(f"{target} answered {code.name}{limit}: {reason}. {fix}".rstrip())
