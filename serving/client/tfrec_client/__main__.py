@@ -21,7 +21,7 @@ from tfrec_client.command_line import (
     parse_filters,
     parse_history,
 )
-from tfrec_client.contract import RANK, RECOMMEND, RETRIEVE
+from tfrec_client.contract import RANK, RECOMMEND, RETRIEVE, Signature
 from tfrec_client.errors import RecommenderError
 from tfrec_client.requests import Situation
 
@@ -136,7 +136,8 @@ def _add_shopper(parser: argparse.ArgumentParser, *, with_k: bool) -> None:
 def _situation(
     client: RecommenderClient, signature_name: str, options: argparse.Namespace
 ) -> Situation:
-    declared = client.metadata()[signature_name].inputs if options.context else {}
+    signatures = client.metadata() if options.context else {}
+    declared = signatures.get(signature_name, Signature()).inputs
     return {
         "query_text": options.query,
         "request_timestamp": options.request_timestamp,
