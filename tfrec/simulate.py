@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=_PROGRAM,
-        usage="%(prog)s [--size SIZE] [--output FOLDER] [--overwrite] [--FIELD VALUE ...]",
+        usage="%(prog)s [--size SIZE] [--output FOLDER] [--FIELD VALUE ...]",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         allow_abbrev=False,

@@ -32,7 +32,7 @@ from tfrec.data.simulator.rows import (
 from tfrec.data.simulator.world import World, query_index
 
 _REPEAT_MATCH = 0.7  # Who returns to an item is at least this interested.
-_RESTOCK_MATCH = 2.5  # Who restocks came to buy.
+_RESTOCK_MATCH = 3.0  # Who restocks came to buy.
 _LATER_SEARCH_SHARE = 0.15  # Searches within an intent, relative to its start.
 _MEAN_PAUSE_SECONDS = 20.0
 _MAX_PAUSE_SECONDS = 240.0
