@@ -32,11 +32,14 @@ def prepared_rows(
             "format": "csv", "delimiter": "|", "header": False,
             "columns": ["user_id", "timestamp", "item_id"],
         }),
-        ("log.tsv", HEADER.replace(",", "\t") + "u\ta\t1\nu\tb\t2\n", {"delimiter": "\t"}),
+        ("log.tsv", "user_id\titem_id\ttimestamp\nu\ta\t1\nu\tb\t2\n", {
+            "delimiter": "\t",
+        }),
         ("log.csv.gz", HEADER + "u,a,1\nu,b,2\n", {}),
         ("log.jsonl.gz", '{"user_id":"u","item_id":"a","timestamp":1,"x":[1]}\n'
          '{"timestamp":2,"item_id":"b","user_id":"u"}\n', {}),
-        ("log.ndjson", '\n{"user_id":"u","item_id":"a","timestamp":"1970-01-01T00:00:01Z"}\n'
+        ("log.ndjson", '\n{"user_id":"u","item_id":"a",'
+         '"timestamp":"1970-01-01T00:00:01Z"}\n'
          '{"timestamp":2,"item_id":"b","user_id":"u"}\n\n', {}),
     ],
 )  # fmt: skip
