@@ -6,7 +6,6 @@ BIN := $(VENV)/bin
 DEMO_OPTIONS ?=
 TEST_OPTIONS ?=
 export TF_USE_LEGACY_KERAS := 1
-export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 ifndef PYTHON
@@ -15,7 +14,7 @@ PYTHON := $(shell for name in python3.13 python3.12 python3.11 python3 python; d
 endif
 
 # Workers of the test run: a file's tests stay together and share their fixtures.
-PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --doctest-modules tests tfrec
+PYTEST := TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --doctest-modules tests tfrec
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-fast check format clean

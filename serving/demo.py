@@ -5,8 +5,6 @@ over gRPC, and leaves everything with a `summary.json` in the run's folder.
 """
 
 import argparse
-import logging
-import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -15,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from serving.demo_stages import Demo
+from tfrec.quiet import start_tensorflow_quietly
 
 MARKER_FILE = ".tfrec-demo"
 
@@ -29,15 +28,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0, or 1 if the folder cannot be used.
     """
     options = _parser().parse_args(argv)
-    # TensorFlow reads this when it is imported: warnings and errors only.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     console = Console()
     try:
         _start_clean(options.run_dir, console)
     except FileExistsError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
+    with console.status("Starting TensorFlow"):
+        start_tensorflow_quietly()
     Demo(options.run_dir, size=options.size, seed=options.seed, console=console).run()
     return 0
 

@@ -2,7 +2,6 @@
 
 import difflib
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
@@ -35,8 +34,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"tfrec: unknown command `{command}`.{hint}\n", file=sys.stderr)
         print(_usage(), file=sys.stderr)
         return 2
-    # TensorFlow reads this when it is imported: warnings and errors only.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.argv[0] = f"tfrec {command}"  # Named so in usage lines.
     return int(importlib.import_module(f"tfrec.{command}").main(options) or 0)
 

@@ -1,0 +1,36 @@
+"""Starts TensorFlow without its start-up messages; for command lines only."""
+
+import importlib
+import logging
+import os
+import sys
+import tempfile
+
+_LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+_ERRORS_ONLY = "2"
+
+
+def start_tensorflow_quietly() -> None:
+    """Imports TensorFlow and finds its devices; prints only if that fails.
+
+    Messages about CPU features and missing accelerators come before the log level
+    takes effect, so the error stream is set aside meanwhile; it is shown if the
+    import raises. With `TF_CPP_MIN_LOG_LEVEL` in the environment nothing is hidden.
+    """
+    if _LOG_LEVEL in os.environ:
+        return
+    os.environ[_LOG_LEVEL] = _ERRORS_ONLY
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        try:
+            importlib.import_module("tensorflow").config.list_physical_devices()
+        except BaseException:
+            aside.seek(0)
+            os.write(stderr, aside.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
