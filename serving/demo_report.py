@@ -31,6 +31,7 @@ def print_shopper(
     heads = list(items[0].probabilities) if items else []
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("", justify="right")
+    table.add_column("item")
     table.add_column("recommended")
     for name in ("score", "retrieval", *heads):
         table.add_column(name.removesuffix("_probability"), justify="right")
@@ -38,6 +39,7 @@ def print_shopper(
         is_next = item.item_id == shopper.next_item_id
         table.add_row(
             str(place),
+            item.item_id,
             titles.get(item.item_id, item.item_id)
             + (" ← chosen next" if is_next else ""),
             f"{item.score:.3f}",

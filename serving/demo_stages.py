@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.progress import Progress
 
 from tfrec.config import ExperimentConfig
 from tfrec.config_file import load_config
@@ -177,14 +178,17 @@ class Demo:
     ) -> "LoadTestResult":
         from serving.load_test import run_load_test
 
-        self.console.print(f"\nLoad test: {_LOAD_REQUESTS:,} requests")
-        return run_load_test(
-            target,
-            model_name=model_name,
-            requests=[shopper.request(k=10) for shopper in shoppers],
-            num_requests=_LOAD_REQUESTS,
-            concurrency=_LOAD_CONCURRENCY,
-        )
+        self.console.print()
+        with Progress(console=self.console) as progress:
+            task = progress.add_task("Load test", total=_LOAD_REQUESTS)
+            return run_load_test(
+                target,
+                model_name=model_name,
+                requests=[shopper.request(k=10) for shopper in shoppers],
+                num_requests=_LOAD_REQUESTS,
+                concurrency=_LOAD_CONCURRENCY,
+                on_progress=lambda: progress.advance(task),
+            )
 
     def _paths(
         self, shop: "ShopSummary", config: ExperimentConfig, version_path: Path

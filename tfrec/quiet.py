@@ -7,7 +7,8 @@ import sys
 import tempfile
 
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-_ERRORS_ONLY = "2"
+# Errors of TensorFlow are raised; what it logs as errors are missing accelerators.
+_FATAL_ONLY = "3"
 
 
 def start_tensorflow_quietly() -> None:
@@ -19,7 +20,7 @@ def start_tensorflow_quietly() -> None:
     """
     if _LOG_LEVEL in os.environ:
         return
-    os.environ[_LOG_LEVEL] = _ERRORS_ONLY
+    os.environ[_LOG_LEVEL] = _FATAL_ONLY
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     sys.stderr.flush()
     stderr = os.dup(2)

@@ -91,13 +91,13 @@ def test_a_shopper_is_printed_with_titles_scores_and_heads() -> None:
     assert "Shopper anna" in text
     assert "view      Lamp (4 s)" in text
     (chosen,) = [line for line in text.splitlines() if "chosen next" in line]
-    assert chosen.split() == ["1", "Shade", "←", "chosen", "next"] + [
+    assert chosen.split() == ["1", "c", "Shade", "←", "chosen", "next"] + [
         "1.500",
         "0.250",
         "0.125",
     ]
     # No title is known for the second: its id stands for it.
-    assert ["2", "d", "1.000", "0.750", "0.062"] in [
+    assert ["2", "d", "d", "1.000", "0.750", "0.062"] in [
         line.split() for line in text.splitlines()
     ]
 
