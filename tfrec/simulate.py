@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=_PROGRAM,
+        prog=sys.argv[0] if sys.argv[0].startswith("tfrec ") else _PROGRAM,
         usage="%(prog)s [--size SIZE] [--output FOLDER] [--FIELD VALUE ...]",
         description=_DESCRIPTION,
         epilog=_EPILOG,
