@@ -216,15 +216,9 @@ def _header(file: str, config: TableConfig) -> tuple[str, ...]:
     with _open_binary(file) as stream:
         line = stream.readline(MAX_LINE_BYTES).decode("utf-8-sig", errors="replace")
     line = line.rstrip("\r\n")
-    if len(config.delimiter) != 1:
+    if len(config.delimiter) != 1 or not config.quote:
         return tuple(line.split(config.delimiter))
-    quoting = csv.QUOTE_MINIMAL if config.quote else csv.QUOTE_NONE
-    rows = csv.reader(
-        [line],
-        delimiter=config.delimiter,
-        quotechar=config.quote or None,
-        quoting=quoting,
-    )
+    rows = csv.reader([line], delimiter=config.delimiter, quotechar=config.quote)
     return tuple(next(rows, []))
 
 

@@ -53,9 +53,9 @@ def clean_id(column: Column) -> Column:
     Whole numbers written as floats ("17850.0", as data frames write them as soon
     as one is missing) lose the ".0"; all other ids keep their spelling.
     """
-    text = strip(column)
-    is_float = text.endswith("0") & text.re_search(r"^-?[0-9]+\.0+$")
-    text = ibis.ifelse(is_float, text.re_replace(r"\.0+$", ""), text)
+    raw: Any = strip(column)
+    is_float = raw.endswith("0") & raw.re_search(r"^-?[0-9]+\.0+$")
+    text: Any = ibis.ifelse(is_float, raw.re_replace(r"\.0+$", ""), raw)
     is_missing = (text == "") | ((text.length() <= 4) & text.lower().isin(MISSING_IDS))
     return ibis.ifelse(is_missing, ibis.null("string"), text)
 
