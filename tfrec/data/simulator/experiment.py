@@ -37,9 +37,23 @@ def experiment_text(config: SimulatorConfig, output: Path, events_file: str) -> 
     Raises:
         pydantic.ValidationError: If it would not be a valid configuration.
     """
-    suffix = Path(events_file).suffix
     path = output.as_posix()
-    data: dict[str, Any] = {
+    experiment = {
+        "name": config.name,
+        "seed": config.seed,
+        "data": _data_section(config, path, events_file=events_file),
+        "evaluation": {"targets": "next"},
+    }
+    ExperimentConfig.model_validate(experiment)
+    header = _HEADER.format(path=f"{path}/config.yaml")
+    return header + yaml.safe_dump(experiment, sort_keys=False, allow_unicode=True)
+
+
+def _data_section(
+    config: SimulatorConfig, path: str, *, events_file: str
+) -> dict[str, Any]:
+    suffix = Path(events_file).suffix
+    return {
         "events": {"paths": [f"{path}/{events_file}"]},
         "items": {"paths": [f"{path}/items{suffix}"]},
         "event_columns": {
@@ -75,12 +89,3 @@ def experiment_text(config: SimulatorConfig, output: Path, events_file: str) -> 
             "test_days": float(config.test_days),
         },
     }
-    experiment = {
-        "name": config.name,
-        "seed": config.seed,
-        "data": data,
-        "evaluation": {"targets": "next"},
-    }
-    ExperimentConfig.model_validate(experiment)
-    header = _HEADER.format(path=f"{path}/config.yaml")
-    return header + yaml.safe_dump(experiment, sort_keys=False, allow_unicode=True)

@@ -34,6 +34,7 @@ from tfrec.data.simulator.world import World, query_index
 _REPEAT_MATCH = 0.7  # Who returns to an item is at least this interested.
 _RESTOCK_MATCH = 3.0  # Who restocks came to buy.
 _LATER_SEARCH_SHARE = 0.15  # Searches within an intent, relative to its start.
+_CLICK_PAUSE_SECONDS = 2  # From a list, or from the visit before, to a click.
 _MEAN_PAUSE_SECONDS = 20.0
 _MAX_PAUSE_SECONDS = 240.0
 _FUNNEL = NUM_VIEW_DRAWS  # First draw of each part of a step.
@@ -232,11 +233,7 @@ class _Chunk:
             draws=draws[:, position - 1, row],
             config=self.world.config,
         )
-        # Clicks of a list come in order: the next begins when the last is over.
-        duration = visits.duration + 2
-        ends = np.cumsum(duration)
-        first = np.searchsorted(row, row)
-        begin = time[row] + ends - duration - (ends[first] - duration[first]) + 2
+        begin = time[row] + _turns(row, visits.duration + _CLICK_PAUSE_SECONDS)
         self._log(
             CLICK,
             who,
@@ -247,7 +244,7 @@ class _Chunk:
             propensity=lists.propensity[clicked],
             dwell_seconds=visits.dwell_seconds,
         )
-        turn = np.arange(len(row)) - first
+        turn = np.arange(len(row)) - np.searchsorted(row, row)
         for place in range(int(turn.max(initial=-1)) + 1):
             now = np.flatnonzero(turn == place)
             shoppers.meet(who[now], item[now], demand=demand)
@@ -269,3 +266,12 @@ class _Chunk:
         begin_next_sessions(
             shoppers, rows, draws=away, demand=self.world.demand, config=config
         )
+
+
+def _turns(row: np.ndarray, duration: np.ndarray) -> np.ndarray:
+    """Returns int64 `[n]`: seconds after its list at which each click begins.
+
+    Clicks of a list come in order: the next begins when the last is over.
+    """
+    before = np.cumsum(duration) - duration
+    return before - before[np.searchsorted(row, row)] + _CLICK_PAUSE_SECONDS
