@@ -12,32 +12,19 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from tests.serving.toy_schema import SHOP_SCHEMA
 from tfrec.schema import (
-    AttributeKind,
-    AttributeSpec,
     FeatureSpec,
     Schema,
     SignatureName,
 )
 
 NUM_ITEMS = 6
-TOY_SCHEMA = Schema(
-    event_types=("view", "purchase"),
-    target_event_types=("view", "purchase"),
-    item_attributes=(AttributeSpec("brand", AttributeKind.CATEGORICAL),),
-    context=(
-        AttributeSpec("country", AttributeKind.CATEGORICAL),
-        AttributeSpec("hour", AttributeKind.NUMERIC),
-    ),
-    filters=("brand",),
-)
-PLAIN_SCHEMA = Schema(("view", "purchase"), ("view", "purchase"))
-
 _ITEM_IDS = tf.constant([f"item-{i}" for i in range(NUM_ITEMS)])
 _BRANDS = tf.constant(["even", "odd"] * (NUM_ITEMS // 2))
 
 
-def write_toy_model(path: Path, *, version: int, schema: Schema = TOY_SCHEMA) -> Path:
+def write_toy_model(path: Path, *, version: int, schema: Schema = SHOP_SCHEMA) -> Path:
     """Writes `<path>/<version>` under another name first, then renames it."""
     module = tf.Module()
     functions = {
