@@ -129,6 +129,8 @@ def fit(
         )
     finally:
         bar.bar.stop()
+    # Keras 2 deletes this attribute after a backup, and the next `fit` reads it.
+    model._training_state = None
     restore_weights(model, path / "best")
     shutil.rmtree(backup, ignore_errors=True)
     return best.history
