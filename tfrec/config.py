@@ -216,7 +216,7 @@ class RetrievalConfig(_Config):
 
     embedding_dim: int = Field(64, ge=2, description="Width of events and items.")
     max_history_length: int = Field(50, ge=1, description="Events that are read.")
-    num_layers: int = Field(2, ge=0, description="Transformer blocks.")
+    num_layers: int = Field(1, ge=0, description="Transformer blocks.")
     num_heads: int = Field(2, ge=1, description="Must divide `embedding_dim`.")
     feedforward_dim: int = Field(256, ge=1, description="Width inside a block.")
     dropout: float = Field(0.3, ge=0, lt=1, description="Share of dropped units.")
@@ -227,7 +227,7 @@ class RetrievalConfig(_Config):
     )
     num_sampled_negatives: int = Field(1024, ge=0, description="Uniform ones, shared.")
     temperature: float = Field(
-        0.07, gt=0, description="Start value with normalised embeddings; it is learned."
+        0.1, gt=0, description="Start value with normalised embeddings; it is learned."
     )
     softmax_chunk_size: int = Field(1024, ge=1, description="Positions a chunk.")
     repeat_bias: Literal["auto", "on", "off"] = Field(
@@ -260,6 +260,12 @@ class RetrievalConfig(_Config):
                 "`num_heads` must divide `embedding_dim`. Received: "
                 f"num_heads={self.num_heads}, embedding_dim={self.embedding_dim}."
             )
+        if self.repeat_bias == "on" and self.loss != "softmax":
+            raise ValueError(
+                "`repeat_bias=on` needs `loss=softmax`: sampled negatives hold too "
+                "few known items to learn it. Use `auto` or `off`. "
+                f"Received: loss={self.loss}."
+            )
         return self
 
 
@@ -268,11 +274,11 @@ class RankingConfig(_Config):
 
     num_candidates: int = Field(100, ge=1, description="Retrieved, then ranked.")
     hidden_dims: tuple[int, ...] = Field(
-        (128, 64), description="Widths of the dense layers."
+        (64,), description="Widths of the dense layers."
     )
     attribute_dim: int = Field(16, ge=1, description="Width of attribute embeddings.")
     attention_dim: int = Field(32, ge=1, description="Width of target attention.")
-    dropout: float = Field(0.1, ge=0, lt=1, description="Share of dropped units.")
+    dropout: float = Field(0.3, ge=0, lt=1, description="Share of dropped units.")
     listwise_weight: float = Field(1.0, ge=0, description="Softmax over candidates.")
     pointwise_weight: float = Field(1.0, ge=0, description="Cross-entropy per head.")
     max_training_queries: int = Field(
@@ -282,7 +288,9 @@ class RankingConfig(_Config):
         0.2, gt=0, lt=1, description="Users of them that pick the best epoch."
     )
     head_weights: dict[str, float] = Field(
-        {}, description="Final order: weight of each head's probability; empty: 1."
+        {},
+        description="Final order: weight of each head's probability; those not named "
+        "have 1 if the type is a target, else 0.",
     )
 
 
@@ -311,8 +319,12 @@ class StageConfig(_Config):
 class TrainingConfig(_Config):
     """Training of both models."""
 
-    retrieval: StageConfig = StageConfig()
-    ranking: StageConfig = StageConfig(max_epochs=10, patience=2)
+    retrieval: StageConfig = StageConfig(
+        global_batch_size=3_200, optimizer=OptimizerConfig(learning_rate=2e-3)
+    )
+    ranking: StageConfig = StageConfig(
+        max_epochs=10, patience=2, optimizer=OptimizerConfig(weight_decay=0.01)
+    )
     batching: Literal["packed", "bucketed"] = Field(
         "bucketed",
         description="`packed`: several histories a row; `bucketed`: like lengths.",
@@ -324,7 +336,7 @@ class TrainingConfig(_Config):
         None, ge=1, description="Parts the CPU into logical devices, for tests."
     )
     mixed_precision: bool = Field(
-        False, description="float16 or bfloat16 where the device is fast at it."
+        False, description="bfloat16 inside the layers; weights stay float32."
     )
     finetune_epochs: int = Field(
         0,

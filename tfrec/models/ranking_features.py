@@ -9,6 +9,14 @@ from tfrec.features.request import Request
 from tfrec.features.time_buckets import gap_bucket
 
 RECENT_DECAY = 0.8  # Weight of an event against the one after it.
+NUM_NEIGHBOUR_EVENTS = 10  # Newest events whose neighbours are looked at.
+
+
+class NeighbourWeights(NamedTuple):
+    """`Neighbours` as weights of a model, not trained."""
+
+    item_index: tf.Variable
+    strength: tf.Variable
 
 
 class CrossFeatures(NamedTuple):
@@ -124,3 +132,41 @@ def _differences(
     both = is_known[..., tf.newaxis] & (norm > 0.0)[:, tf.newaxis]
     difference = tf.where(both, tf.abs(mine[..., tf.newaxis] - mean), 0.0)
     return tf.concat([mine[..., tf.newaxis], difference], axis=2)
+
+
+def neighbour_features(
+    request: Request, candidate_index: tf.Tensor, weights: NeighbourWeights
+) -> tf.Tensor:
+    """Says how strongly candidates follow from the newest events.
+
+        of an event e: s_e(c) = log(1 + 100 strength(item of e, c)) / 5, 0 if c is
+        none of its neighbours
+
+    Args:
+        request: Histories `[batch_size, history_length]`.
+        candidate_index: int32 `[batch_size, num_candidates]`.
+        weights: Neighbours of every item.
+
+    Returns:
+        float32 `[batch_size, num_candidates, 3]`: s of the newest event, the
+        recency-weighted mean and the maximum over the newest
+        `NUM_NEIGHBOUR_EVENTS`.
+    """
+    mask = request.history_mask
+    length = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1, keepdims=True)
+    back = tf.range(NUM_NEIGHBOUR_EVENTS)[tf.newaxis]  # 0 is the newest event.
+    real = back < length
+    place = tf.maximum(length - 1 - back, 0)
+    events = tf.gather(request.item_index, place, batch_dims=1)
+    events = tf.where(real, events, 0)  # [batch_size, num_events]
+    neighbours = tf.gather(weights.item_index, events)
+    strength = tf.math.log1p(100.0 * tf.gather(weights.strength, events)) / 5.0
+    hit = tf.equal(
+        candidate_index[:, :, tf.newaxis, tf.newaxis], neighbours[:, tf.newaxis]
+    )  # [batch_size, num_candidates, num_events, num_neighbours]
+    hit &= (candidate_index > 1)[:, :, tf.newaxis, tf.newaxis]
+    found = tf.reduce_sum(tf.where(hit, strength[:, tf.newaxis], 0.0), axis=3)
+    weight = tf.cast(real, tf.float32) * tf.pow(RECENT_DECAY, tf.cast(back, tf.float32))
+    weight = tf.math.divide_no_nan(weight, tf.reduce_sum(weight, 1, keepdims=True))
+    mean = tf.einsum("bce,be->bc", found, weight)
+    return tf.stack([found[..., 0], mean, tf.reduce_max(found, axis=2)], axis=2)

@@ -1,5 +1,6 @@
 """The ranking model: which of the retrieved candidates comes first."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -10,12 +11,18 @@ from tfrec.features.item_table import ItemTable
 from tfrec.features.request import Request
 from tfrec.features.time_buckets import NUM_GAP_BUCKETS, gap_bucket
 from tfrec.models.event_encoder import NUM_COUNT_BUCKETS
-from tfrec.models.ranking_features import cross_features
+from tfrec.features.transitions import NUM_NEIGHBOURS, Neighbours
+from tfrec.models.ranking_features import (
+    NeighbourWeights,
+    cross_features,
+    neighbour_features,
+)
 from tfrec.models.target_attention import TargetAttention
 from tfrec.models.trainable_model import TrainableModel
 from tfrec.schema import NUM_SPECIAL_INDICES, Schema
 
 UNDEFINED_LABEL = -1
+NEIGHBOUR_TABLES = ("next", "near")
 
 
 class RankingInputs(NamedTuple):
@@ -51,12 +58,12 @@ class RankingModel(TrainableModel):
     """Scores candidates for a request, one probability per event type.
 
         x(c)       = [query, item(c), query * item(c), attention(c, history),
-                      comparisons(c, history), context]
-        logit_h(c) = a_h log p_retrieval(c) + b_h + (MLP x(c))_h
+                      comparisons(c, history), neighbours(c, history), context]
+        logit_h(c) = a_h log p_retrieval(c) + b_h + (MLP x(c))_h + w_h . numbers(c)
         score(c)   = sum_h weight_h sigmoid(logit_h(c))
 
-    The last layer of the MLP starts at 0, so training starts from the order of
-    retrieval. Query and item vectors are those of the trained retrieval model,
+    `numbers` are the comparisons and neighbours. The last layer of the MLP and w
+    start at 0, so training starts from the order of retrieval. Query and item vectors are those of the trained retrieval model,
     frozen; fusion is by concatenation.
 
     Args:
@@ -71,6 +78,7 @@ class RankingModel(TrainableModel):
     References:
         - Zhou et al., "Deep Interest Network for click-through rate
           prediction", KDD 2018 (target attention).
+        - Cheng et al., "Wide & Deep Learning for Recommender Systems", DLRS 2016.
         - Covington et al., "Deep Neural Networks for YouTube Recommendations",
           RecSys 2016 (candidates, then ranking).
     """
@@ -89,9 +97,10 @@ class RankingModel(TrainableModel):
         self.settings = config
         self.item_table = item_table
         self.heads = schema.heads
+        types = schema.head_event_types or schema.target_event_types
         self.head_weights = [
-            config.head_weights.get(head.removesuffix("_probability"), 1.0)
-            for head in self.heads
+            config.head_weights.get(t, float(t in schema.target_event_types))
+            for t in types
         ]
         self.items = self.add_weight(
             name="items",
@@ -99,6 +108,11 @@ class RankingModel(TrainableModel):
             initializer="zeros",
             trainable=False,
         )
+
+        self.neighbours = [
+            self._neighbour_weights(name, item_table.num_items)
+            for name in NEIGHBOUR_TABLES
+        ]
 
         def table(size: int, dim: int, name: str) -> tf.keras.layers.Embedding:
             return tf.keras.layers.Embedding(size, dim, name=name)
@@ -123,6 +137,10 @@ class RankingModel(TrainableModel):
         self.output_layer = tf.keras.layers.Dense(
             len(self.heads), kernel_initializer="zeros"
         )
+        # A linear part beside the deep one: numbers need no detour.
+        self.wide_layer = tf.keras.layers.Dense(
+            len(self.heads), use_bias=False, kernel_initializer="zeros"
+        )
         self.retrieval_weight = self.add_weight(
             name="retrieval_weight", shape=(len(self.heads),), initializer="ones"
         )
@@ -132,33 +150,58 @@ class RankingModel(TrainableModel):
             )
         )
 
+    def _neighbour_weights(self, name: str, num_items: int) -> NeighbourWeights:
+        shape = (num_items + NUM_SPECIAL_INDICES, NUM_NEIGHBOURS)
+        frozen = {"shape": shape, "initializer": "zeros", "trainable": False}
+        return NeighbourWeights(
+            self.add_weight(name=f"{name}_items", dtype=tf.int32, **frozen),
+            self.add_weight(name=f"{name}_strength", **frozen),
+        )
+
+    def set_frozen(
+        self, item_vectors: tf.Tensor, neighbours: Mapping[str, Neighbours]
+    ) -> None:
+        """Sets what is not learned here: retrieval's item vectors, neighbours."""
+        self.items.assign(item_vectors)
+        for weights, name in zip(self.neighbours, NEIGHBOUR_TABLES, strict=True):
+            weights.item_index.assign(neighbours[name].item_index)
+            weights.strength.assign(neighbours[name].strength)
+
     def call(self, inputs: RankingInputs, training: bool = False) -> tf.Tensor:
         """Returns logits `[batch_size, num_candidates, num_heads]`."""
         request, query_embeddings, candidate_index, retrieval_scores = inputs
-        shape = tf.shape(candidate_index)
         candidates = tf.gather(self.items, candidate_index)
         crossed = cross_features(request, candidate_index, self.item_table)
         query = tf.broadcast_to(query_embeddings[:, tf.newaxis], tf.shape(candidates))
-        parts = [
+        numbers = [
+            retrieval_scores[..., tf.newaxis] / 10.0,
+            crossed.numbers,
+            *(
+                neighbour_features(request, candidate_index, weights)
+                for weights in self.neighbours
+            ),
+        ]
+        embeddings = [
             query,
             candidates,
             query * candidates,
             self._attended(request, candidates),
-            crossed.numbers,
             self.gap_table(crossed.last_met_bucket),
             self.count_table(tf.minimum(crossed.times_met, NUM_COUNT_BUCKETS - 1)),
-            retrieval_scores[..., tf.newaxis] / 10.0,
         ]
         for part in self._context(request):
-            wide = tf.broadcast_to(
-                part[:, tf.newaxis], [shape[0], shape[1], part.shape[-1]]
-            )
-            parts.append(wide)
-        x = self.norm(tf.concat(parts, axis=-1))
+            shape = [*tf.unstack(tf.shape(candidate_index)), part.shape[-1]]
+            embeddings.append(tf.broadcast_to(part[:, tf.newaxis], shape))
+        number = tf.concat(numbers, axis=-1)
+        embedding = self.dropout(
+            self.norm(tf.concat(embeddings, axis=-1)), training=training
+        )
+        x = tf.concat([embedding, number], axis=-1)
         for layer in self.hidden:
             x = self.dropout(layer(x), training=training)
         return (
             self.output_layer(x)
+            + self.wide_layer(number)
             + retrieval_scores[..., tf.newaxis] * self.retrieval_weight
         )
 

@@ -14,6 +14,7 @@ from tfrec.evaluation.metrics import metric_names, parse_metric, query_metrics
 from tfrec.evaluation.model_scorers import request_spec
 from tfrec.features.item_table import ItemTable
 from tfrec.features.request import Request
+from tfrec.features.transitions import count_neighbours
 from tfrec.models.ranking_model import RankingBatch, RankingInputs, RankingModel
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalModel
@@ -86,7 +87,10 @@ def train_ranking(
     with strategy.scope():
         model = build_ranking_model(config, settings, dataset, item_table)
         model.compile(optimizer=make_optimizer(stage.optimizer))
-    model.items.assign(retrieval.item_vectors())
+    model.set_frozen(
+        retrieval.item_vectors(),
+        count_neighbours(sequences, config.experiment_schema, item_table.num_items),
+    )
     batches = RankingBatches(
         sequences,
         sources,

@@ -102,8 +102,11 @@ def _join(
 def _check_same_run(config: ExperimentConfig, path: Path) -> None:
     if not (path / CONFIG_FILE).is_file():
         return
-    there = read_config(path / CONFIG_FILE).model_dump(mode="json")
-    wanted = config.model_dump(mode="json")
+    # Not the folder itself: a run may be moved, or named by another path.
+    there, wanted = (
+        c.model_dump(mode="json", exclude={"run_dir"})
+        for c in (read_config(path / CONFIG_FILE), config)
+    )
     different = [name for name in wanted if wanted[name] != there.get(name)]
     if different:
         raise ValueError(

@@ -1,0 +1,84 @@
+"""Which items follow, or stand near, which in the training events."""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from tfrec.data.store import TRAIN, EventSequences
+from tfrec.schema import NUM_SPECIAL_INDICES, OOV_INDEX, Schema
+
+NUM_NEIGHBOURS = 32  # Kept per item and table.
+NEAR_DISTANCE = 10  # Events apart at most.
+SHRINKAGE = 5.0  # Added to counts below a division: rare pairs prove little.
+
+
+class Neighbours(NamedTuple):
+    """The strongest neighbours of every item.
+
+    Attributes:
+        item_index: int32 `[num_items + 2, NUM_NEIGHBOURS]`; 0 where there are
+            fewer.
+        strength: float32, same shape, in 0 to 1.
+    """
+
+    item_index: np.ndarray
+    strength: np.ndarray
+
+
+def count_neighbours(
+    sequences: EventSequences, schema: Schema, num_items: int
+) -> dict[str, Neighbours]:
+    """Counts neighbours among the training targets of each user.
+
+        next(a, b) = #(b is the next target after a) / (#(a has a next) + s)
+        near(a, b) = n(a, b) / sqrt((n(a) + s) (n(b) + s))
+
+    where n counts pairs of targets at most `NEAR_DISTANCE` apart, each divided by
+    its distance, and s is `SHRINKAGE`. An item is no neighbour of its own.
+
+    Only training events are counted: ranking is trained on validation targets,
+    of which these numbers so know nothing.
+    """
+    types = [schema.event_type_index(name) for name in schema.target_event_types]
+    chosen = (sequences.split == TRAIN) & (sequences.item_index > OOV_INDEX)
+    chosen &= np.isin(sequences.event_type_index, types)
+    items = sequences.item_index[chosen].astype(np.int64)
+    users = sequences.user_rows[chosen]
+    size = num_items + NUM_SPECIAL_INDICES
+    follows = _pairs(items, users, 1, size)
+    near = sp.csr_matrix((size, size))
+    for distance in range(1, NEAR_DISTANCE + 1):
+        near = near + _pairs(items, users, distance, size) / distance
+    near = near + near.T
+    own = np.asarray(follows.sum(axis=1)).ravel() + SHRINKAGE
+    total = np.asarray(near.sum(axis=1)).ravel() + SHRINKAGE
+    scale = sp.diags_array(total**-0.5)
+    return {
+        "next": _strongest(sp.diags_array(1.0 / own) @ follows),
+        "near": _strongest(scale @ near @ scale),
+    }
+
+
+def _pairs(
+    items: np.ndarray, users: np.ndarray, distance: int, size: int
+) -> sp.csr_matrix:
+    """Counts pairs of different items that stand `distance` apart."""
+    first, second = items[:-distance], items[distance:]
+    real = (users[:-distance] == users[distance:]) & (first != second)
+    ones = np.ones(int(real.sum()))
+    return sp.csr_matrix((ones, (first[real], second[real])), (size, size))
+
+
+def _strongest(matrix: sp.csr_matrix) -> Neighbours:
+    matrix = sp.csr_matrix(matrix)
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    # Ties go by column, which is the order of training counts.
+    order = np.lexsort([matrix.indices, -matrix.data, rows])
+    place = np.arange(len(order)) - matrix.indptr[rows]
+    kept = place < NUM_NEIGHBOURS
+    shape = (matrix.shape[0], NUM_NEIGHBOURS)
+    item_index, strength = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
+    item_index[rows[kept], place[kept]] = matrix.indices[order][kept]
+    strength[rows[kept], place[kept]] = matrix.data[order][kept]
+    return Neighbours(item_index, strength)
