@@ -40,8 +40,7 @@ def print_shopper(
         table.add_row(
             str(place),
             item.item_id,
-            titles.get(item.item_id, item.item_id)
-            + (" ← chosen next" if is_next else ""),
+            titles.get(item.item_id, item.item_id) + (" ← next" if is_next else ""),
             f"{item.score:.3f}",
             f"{item.retrieval_score:.3f}",
             *(f"{item.probabilities[head]:.3f}" for head in heads),

@@ -90,8 +90,8 @@ def test_a_shopper_is_printed_with_titles_scores_and_heads() -> None:
     text = printed(print_shopper, shopper, items, titles)
     assert "Shopper anna" in text
     assert "view      Lamp (4 s)" in text
-    (chosen,) = [line for line in text.splitlines() if "chosen next" in line]
-    assert chosen.split() == ["1", "c", "Shade", "←", "chosen", "next"] + [
+    (chosen,) = [line for line in text.splitlines() if "← next" in line]
+    assert chosen.split() == ["1", "c", "Shade", "←", "next"] + [
         "1.500",
         "0.250",
         "0.125",
