@@ -210,7 +210,8 @@ def _metadata(client: RecommenderClient, _: argparse.Namespace) -> Rows:
 
 def _flat(item: Any) -> dict[str, Any]:
     row = asdict(item)
-    return {**row, **row.pop("probabilities", {})}
+    probabilities = row.pop("probabilities", {})
+    return {**row, **probabilities}
 
 
 if __name__ == "__main__":

@@ -136,7 +136,7 @@ def decode_ranked(
 def _heads(outputs: Arrays) -> Arrays:
     return {
         name.removesuffix(PROBABILITY_SUFFIX): values
-        for name, values in outputs.items()
+        for name, values in sorted(outputs.items())
         if name.endswith(PROBABILITY_SUFFIX)
     }
 

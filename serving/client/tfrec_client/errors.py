@@ -10,6 +10,7 @@ An error that came from gRPC keeps the gRPC error as its `__cause__`.
 """
 
 import grpc
+import grpc.aio
 
 
 class RecommenderError(Exception):
@@ -56,8 +57,9 @@ def translate_rpc_error(
     error: grpc.RpcError, *, target: str, timeout_seconds: float
 ) -> RecommenderError:
     """Returns the typed error for a gRPC error; raise it `from` the gRPC error."""
-    code = error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
-    details = error.details() if isinstance(error, grpc.Call) else str(error)
+    code, details = grpc.StatusCode.UNKNOWN, str(error)
+    if isinstance(error, grpc.Call | grpc.aio.AioRpcError):
+        code, details = error.code(), error.details()
     kind = _ERROR_OF_STATUS.get(code, RecommenderError)
     limit = f" after {timeout_seconds:g} s" if kind is DeadlineExceededError else ""
     fix = _FIX_OF_STATUS.get(code, "")
