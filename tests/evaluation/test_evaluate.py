@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from math import log2
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ from tfrec.evaluation.protocols import EvaluationQueries, build_queries
 from tfrec.evaluation.result import EvaluationResult
 from tfrec.schema import Schema
 
-FixedScorer = Callable[..., "object"]
+FixedScorer = Callable[..., Any]
 COUNTS = np.array([6, 2, 1, 0])
 
 
@@ -37,19 +38,19 @@ def table() -> np.ndarray:
 
 
 def run(
-    scorer: object,
+    scorer: Any,
     sequences: EventSequences,
     queries: EvaluationQueries,
-    **options: object,
+    **options: Any,
 ) -> EvaluationResult:
-    arguments = {
+    arguments: dict[str, Any] = {
         "train_counts": COUNTS,
         "ks": (1, 2),
         "num_bootstrap": 50,
         "progress": False,
         **options,
     }
-    return evaluate([scorer], sequences, queries, **arguments)  # type: ignore[arg-type]
+    return evaluate([scorer], sequences, queries, **arguments)
 
 
 def test_groups_rank_what_their_names_say(
@@ -171,7 +172,7 @@ def test_validation_metric_equals_the_full_evaluation(
 ) -> None:
     scorer = fixed_scorer(table)
     quick = validation_metric(
-        scorer,  # type: ignore[arg-type]
+        scorer,
         sequences,
         queries,
         "NDCG@2",
@@ -189,7 +190,7 @@ def test_scorers_are_told_apart_by_name(
 ) -> None:
     scorer = fixed_scorer(np.ones((3, 4)))
     with pytest.raises(ValueError, match=r"distinct names.*\['fixed', 'fixed'\]"):
-        evaluate([scorer, scorer], sequences, queries, train_counts=COUNTS)  # type: ignore[list-item]
+        evaluate([scorer, scorer], sequences, queries, train_counts=COUNTS)
 
 
 def test_no_query_is_an_error_that_says_where_to_look(

@@ -1,7 +1,7 @@
 """What all baselines share: fitting on the past, popularity as filler."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ class Baseline(ABC):
         name: Row of the report.
     """
 
-    name: ClassVar[str]
+    name: str
 
     @classmethod
     def missing_data(cls, items: pa.Table, schema: Schema) -> str | None:

@@ -1,6 +1,6 @@
 """The item-based nearest-neighbour baseline."""
 
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -28,12 +28,13 @@ class ItemKNN(Baseline):
         similarity(i, j) = users with both / (sqrt(users of i · users of j) + shrinkage)
         score(j) = sum over history of decay^age · similarity(i, j)
 
-    Age 0 is the newest event. What has no neighbour is ordered by popularity.
+    Age 0 is the newest moment of the history (`decayed_histories`). What has no
+    neighbour is ordered by popularity.
 
     Args:
         num_neighbours: Similarities kept per item.
         shrinkage: Users; pulls similarities that rest on few users to 0.
-        decay: Weight of an event relative to the next newer one, in (0, 1].
+        decay: Weight of a moment relative to the next newer one, in (0, 1].
         max_history_length: Newest events that are read.
 
     References:
@@ -43,7 +44,7 @@ class ItemKNN(Baseline):
           Progress in Recommender Systems Research", TOIS 2021.
     """
 
-    name: ClassVar[str] = "item_knn"
+    name = "item_knn"
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """The first-order Markov chain baseline."""
 
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -35,7 +35,7 @@ class Markov(Baseline):
     second of a target type. Items that never followed are ordered by popularity.
     """
 
-    name: ClassVar[str] = "markov"
+    name = "markov"
 
     def fit(
         self,

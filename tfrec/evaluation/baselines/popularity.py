@@ -1,6 +1,6 @@
 """Popularity baselines: the same list for everybody, at most by time."""
 
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +23,7 @@ SECONDS_PER_DAY = 86_400
 class Popularity(Baseline):
     """Scores an item by its number of past target events."""
 
-    name: ClassVar[str] = "pop"
+    name = "pop"
 
     def fit(
         self,
@@ -57,7 +57,7 @@ class RecentPopularity(Baseline):
         window_days: Length of the window.
     """
 
-    name: ClassVar[str] = "recent_pop"
+    name = "recent_pop"
 
     def __init__(self, *, window_days: float = 30.0) -> None:
         if window_days <= 0:

@@ -1,6 +1,6 @@
 """The baseline that offers again what a user has had."""
 
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +28,7 @@ class Repeat(Baseline):
     newest event.
     """
 
-    name: ClassVar[str] = "repeat"
+    name = "repeat"
 
     def fit(
         self,

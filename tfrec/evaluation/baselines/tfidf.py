@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -26,13 +26,13 @@ class TfIdf(Baseline):
 
     The words of an item are those of its title and the values of its attributes
     that are not numbers. The history is the sum of its items' vectors, weighted by
-    `decay ** age`. Equal scores are ordered by popularity.
+    `decay ** age` (`decayed_histories`). Equal scores are ordered by popularity.
 
         weight(word, item) = (1 + log count) · inverse frequency
         inverse frequency = 1 + log((1 + items) / (1 + items with the word))
 
     Args:
-        decay: Weight of an event relative to the next newer one, in (0, 1].
+        decay: Weight of a moment relative to the next newer one, in (0, 1].
         max_history_length: Newest events that are read.
 
     References:
@@ -40,7 +40,7 @@ class TfIdf(Baseline):
           Retrieval", 1988.
     """
 
-    name: ClassVar[str] = "tfidf"
+    name = "tfidf"
 
     def __init__(self, *, decay: float = 0.7, max_history_length: int = 50) -> None:
         self.decay = decay
