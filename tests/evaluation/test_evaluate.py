@@ -78,8 +78,11 @@ def test_excluding_seen_items_makes_repeats_misses(
     table: np.ndarray,
     fixed_scorer: FixedScorer,
 ) -> None:
-    found = run(fixed_scorer(table), sequences, queries, exclude_seen=True)
+    found = run(fixed_scorer(table), sequences, queries, ks=(1, 3), exclude_seen=True)
+    # User 0 is offered 2 and 3, user 1 is offered 1, 2 and 3.
     np.testing.assert_allclose(found.query_values("fixed", "Recall@1"), [1 / 2, 0, 0])
+    np.testing.assert_allclose(found.query_values("fixed", "Recall@3"), [1 / 2, 1, 0])
+    np.testing.assert_allclose(found.query_values("fixed", "MRR@3"), [1, 1 / 3, 0])
     assert found.groups == ("all", "novel")
     # Lists of one: user 0 gets item 2, user 1 item 1, user 2 item 0.
     assert found.scorers["fixed"].coverage["coverage@1"] == 3 / 4

@@ -14,11 +14,11 @@ MakeItems = Callable[..., pa.Table]
 def test_scores_are_transition_shares_of_the_newest_item(
     single_type: Schema, make_items: MakeItems
 ) -> None:
-    # From 0: twice to 1, once to 2. User 3 ends with 0 before the test event,
-    # whose own transition 0 -> 3 must not be learned, nor one across users.
+    # From 0: twice to 1, once to 2. Not learned: 0 -> 3, the test event itself,
+    # and 0 -> 4, the end of one user and the start of the next.
     sequences = make_sequences(
-        [[0, 1], [0, 1, 4], [0, 2], [4, 0, 3]],
-        splits=[[0, 0], [0, 0, 0], [0, 0], [0, 0, 2]],
+        [[0, 1], [0, 1, 4], [0, 2], [2, 0], [4, 0, 3]],
+        splits=[[0, 0], [0, 0, 0], [0, 0], [0, 0], [0, 0, 2]],
     )
     queries = build_queries(sequences, single_type, split="test", targets="next")
     scorer = Markov().fit(sequences, make_items(5), single_type, split="test")
@@ -26,7 +26,7 @@ def test_scores_are_transition_shares_of_the_newest_item(
     # The filler stays below half of the smallest share, 1 / 3.
     assert 2 / 3 <= scores[1] < 2 / 3 + 1 / 6
     assert 1 / 3 <= scores[2] < 1 / 3 + 1 / 6
-    # The rest by popularity: 0 has four events, 4 two, 3 none.
+    # The rest by popularity: 0 has five events, 4 two, 3 none.
     assert 1 / 6 > scores[0] > scores[4] > scores[3] == 0
 
 
