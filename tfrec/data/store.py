@@ -1,11 +1,11 @@
 """The prepared dataset on disk, and how it is read back.
 
-    manifest.json            schema, counts, split boundaries, rejects, versions
-    items.parquet            the catalogue; row r has the item index r + 2
-    vocabularies/*.parquet   one per categorical or path attribute
-    sequences/*.parquet      one row a user, list columns, oldest event first
-    impressions/*.parquet    one row an impression list, where the log has them
-    rejects.csv              rows that could not be used, with the reason
+manifest.json            schema, counts, split boundaries, rejects, versions
+items.parquet            the catalogue; row r has the item index r + 2
+vocabularies/*.parquet   one per categorical or path attribute
+sequences/*.parquet      one row a user, list columns, oldest event first
+impressions/*.parquet    one row an impression list, where the log has them
+rejects.csv              rows that could not be used, with the reason
 """
 
 import json

@@ -22,13 +22,9 @@ class Vocabulary:
         ValueError: If tokens repeat, are empty, or the counts do not fit.
     """
 
-    def __init__(
-        self, tokens: Sequence[str], counts: np.ndarray | None = None
-    ) -> None:
+    def __init__(self, tokens: Sequence[str], counts: np.ndarray | None = None) -> None:
         self.tokens = list(tokens)
-        self.counts = (
-            np.zeros(len(self.tokens), np.int64) if counts is None else counts
-        )
+        self.counts = np.zeros(len(self.tokens), np.int64) if counts is None else counts
         self._index = {t: i + NUM_SPECIAL_INDICES for i, t in enumerate(self.tokens)}
         if len(self._index) != len(self.tokens) or "" in self._index:
             raise ValueError(

@@ -1,17 +1,16 @@
 """The ranking model: which of the retrieved candidates comes first."""
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from tfrec.config import RankingConfig
+from tfrec.features.item_statistics import NUM_NEIGHBOURS, ItemStatistics
 from tfrec.features.item_table import ItemTable
 from tfrec.features.request import Request
 from tfrec.features.time_buckets import NUM_GAP_BUCKETS, gap_bucket
 from tfrec.models.event_encoder import NUM_COUNT_BUCKETS
-from tfrec.features.transitions import NUM_NEIGHBOURS, Neighbours
 from tfrec.models.ranking_features import (
     NeighbourWeights,
     cross_features,
@@ -22,7 +21,6 @@ from tfrec.models.trainable_model import TrainableModel
 from tfrec.schema import NUM_SPECIAL_INDICES, Schema
 
 UNDEFINED_LABEL = -1
-NEIGHBOUR_TABLES = ("next", "near")
 
 
 class RankingInputs(NamedTuple):
@@ -62,7 +60,7 @@ class RankingModel(TrainableModel):
         logit_h(c) = a_h log p_retrieval(c) + b_h + (MLP x(c))_h + w_h . numbers(c)
         score(c)   = sum_h weight_h sigmoid(logit_h(c))
 
-    `numbers` are the comparisons and neighbours. The last layer of the MLP and w
+    `numbers` are the comparisons, neighbours and demand. The last layer of the MLP and w
     start at 0, so training starts from the order of retrieval. Query and item vectors are those of the trained retrieval model,
     frozen; fusion is by concatenation.
 
@@ -109,10 +107,14 @@ class RankingModel(TrainableModel):
             trainable=False,
         )
 
-        self.neighbours = [
-            self._neighbour_weights(name, item_table.num_items)
-            for name in NEIGHBOUR_TABLES
-        ]
+        self.next_item = self._neighbour_weights("next", item_table.num_items)
+        self.near = self._neighbour_weights("near", item_table.num_items)
+        self.demand = self.add_weight(
+            name="demand",
+            shape=(item_table.num_items + NUM_SPECIAL_INDICES, 2),
+            initializer="zeros",
+            trainable=False,
+        )
 
         def table(size: int, dim: int, name: str) -> tf.keras.layers.Embedding:
             return tf.keras.layers.Embedding(size, dim, name=name)
@@ -158,14 +160,16 @@ class RankingModel(TrainableModel):
             self.add_weight(name=f"{name}_strength", **frozen),
         )
 
-    def set_frozen(
-        self, item_vectors: tf.Tensor, neighbours: Mapping[str, Neighbours]
-    ) -> None:
-        """Sets what is not learned here: retrieval's item vectors, neighbours."""
+    def set_frozen(self, item_vectors: tf.Tensor, statistics: ItemStatistics) -> None:
+        """Sets what is not learned here: retrieval's item vectors, statistics."""
         self.items.assign(item_vectors)
-        for weights, name in zip(self.neighbours, NEIGHBOUR_TABLES, strict=True):
-            weights.item_index.assign(neighbours[name].item_index)
-            weights.strength.assign(neighbours[name].strength)
+        self.demand.assign(statistics.demand)
+        for weights, found in (
+            (self.next_item, statistics.next_item),
+            (self.near, statistics.near),
+        ):
+            weights.item_index.assign(found.item_index)
+            weights.strength.assign(found.strength)
 
     def call(self, inputs: RankingInputs, training: bool = False) -> tf.Tensor:
         """Returns logits `[batch_size, num_candidates, num_heads]`."""
@@ -176,10 +180,9 @@ class RankingModel(TrainableModel):
         numbers = [
             retrieval_scores[..., tf.newaxis] / 10.0,
             crossed.numbers,
-            *(
-                neighbour_features(request, candidate_index, weights)
-                for weights in self.neighbours
-            ),
+            tf.gather(self.demand, candidate_index),
+            neighbour_features(request, candidate_index, self.next_item),
+            neighbour_features(request, candidate_index, self.near),
         ]
         embeddings = [
             query,

@@ -12,9 +12,9 @@ from tfrec.data.histories import gather_requests
 from tfrec.data.store import EventSequences, PreparedDataset
 from tfrec.evaluation.metrics import metric_names, parse_metric, query_metrics
 from tfrec.evaluation.model_scorers import request_spec
+from tfrec.features.item_statistics import measure_items
 from tfrec.features.item_table import ItemTable
 from tfrec.features.request import Request
-from tfrec.features.transitions import count_neighbours
 from tfrec.models.ranking_model import RankingBatch, RankingInputs, RankingModel
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalModel
@@ -89,7 +89,7 @@ def train_ranking(
         model.compile(optimizer=make_optimizer(stage.optimizer))
     model.set_frozen(
         retrieval.item_vectors(),
-        count_neighbours(sequences, config.experiment_schema, item_table.num_items),
+        measure_items(sequences, config.experiment_schema, item_table.num_items),
     )
     batches = RankingBatches(
         sequences,

@@ -9,6 +9,7 @@ from tfrec.config import ExperimentConfig
 from tfrec.config_file import read_config
 from tfrec.data.prepare import prepare
 from tfrec.data.store import PreparedDataset
+from tfrec.features.item_statistics import measure_items
 from tfrec.features.item_table import ItemTable, build_item_table
 from tfrec.models.ranking_model import RankingModel
 from tfrec.models.recommender import TrainedRecommender
@@ -175,8 +176,14 @@ def _finetune_stage(
     path = config.run_path / RETRIEVAL
     finetune_retrieval(config, dataset, retrieval, path=path, strategy=strategy)
     if ranking is not None:
-        # The vectors moved a little; ranking reads the same ones as retrieval.
-        ranking.items.assign(retrieval.item_vectors())
+        # The vectors moved a little, and the newest events count from now on.
+        statistics = measure_items(
+            dataset.load_sequences(),
+            config.experiment_schema,
+            retrieval.num_items,
+            splits=("train", "validation"),
+        )
+        ranking.set_frozen(retrieval.item_vectors(), statistics)
         save_weights(ranking, config.run_path / RANKING / "best")
     write_json(done, {"epochs": config.training.finetune_epochs})
 
