@@ -48,6 +48,22 @@ class _RankedBatch(NamedTuple):
     seconds: float
 
 
+class _Ranks(NamedTuple):
+    """What one pass over all queries gives.
+
+    Attributes:
+        ranks: int32 `[num_scorers, 2, num_positives]`, main ranking and novel items.
+        recommended: bool `[num_scorers, num_ks, num_items]`, in any top k.
+        seconds: float `[num_scorers]`.
+        seen: bool `[num_positives]`, True if the history holds the item.
+    """
+
+    ranks: np.ndarray
+    recommended: np.ndarray
+    seconds: np.ndarray
+    seen: np.ndarray
+
+
 def evaluate(
     scorers: Sequence[Scorer],
     sequences: EventSequences,
@@ -88,39 +104,35 @@ def evaluate(
     """
     ks, num_items = tuple(ks), len(train_counts)
     _check_arguments(scorers, queries, ks=ks, num_items=num_items)
-    ranks = np.zeros((len(scorers), 2, queries.num_positives), np.int32)
-    recommended = np.zeros((len(scorers), len(ks), num_items), bool)
-    seconds = np.zeros(len(scorers))
-    seen = np.zeros(queries.num_positives, bool)
-    for batch in _ranked_batches(
-        scorers, sequences, queries, num_items=num_items, progress=progress
-    ):
-        i = batch.scorer_index
-        seen[batch.positives] = batch.task.positive_seen
-        ranks[i, 0, batch.positives] = batch.ranks.all
-        ranks[i, 1, batch.positives] = batch.ranks.novel
-        seconds[i] += batch.seconds
-        if exclude_seen:
-            hide_seen(batch.scores, batch.task)
-        mark_recommended(batch.scores, ks, recommended[i])
-    if exclude_seen:
-        ranks[:, 0] = ranks[:, 1]
-    slices = build_slices(sequences, queries, seen, train_counts=train_counts)
-    found = {
+    found = _rank_all(
+        scorers,
+        sequences,
+        queries,
+        ks=ks,
+        num_items=num_items,
+        exclude_seen=exclude_seen,
+        progress=progress,
+    )
+    slices = build_slices(sequences, queries, found.seen, train_counts=train_counts)
+    results = {
         scorer.name: ScorerResult(
             groups=group_values(
-                ranks[i], queries, seen, ks=ks, exclude_seen=exclude_seen
+                ranks, queries, found.seen, ks=ks, exclude_seen=exclude_seen
             ),
-            slices=slice_means(ranks[i, 0], queries, slices, ks=ks),
+            slices=slice_means(ranks[0], queries, slices, ks=ks),
             coverage=dict(zip(coverage_names(ks), shares, strict=True)),
-            seconds=float(seconds[i]),
+            seconds=seconds,
         )
-        for i, (scorer, shares) in enumerate(
-            zip(scorers, recommended.mean(axis=2).tolist(), strict=True)
+        for scorer, ranks, shares, seconds in zip(
+            scorers,
+            found.ranks,
+            found.recommended.mean(axis=2).tolist(),
+            found.seconds.tolist(),
+            strict=True,
         )
     }
     return EvaluationResult(
-        scorers=found,
+        scorers=results,
         split=queries.split,
         targets=queries.targets,
         ks=ks,
@@ -171,6 +183,38 @@ def validation_metric(
         ranks, queries.query_of_positive, ks=(k,), num_queries=queries.num_queries
     )
     return dict(zip(metric_names((k,)), values.mean(axis=0).tolist(), strict=True))
+
+
+def _rank_all(
+    scorers: Sequence[Scorer],
+    sequences: EventSequences,
+    queries: EvaluationQueries,
+    *,
+    ks: tuple[int, ...],
+    num_items: int,
+    exclude_seen: bool,
+    progress: bool,
+) -> _Ranks:
+    found = _Ranks(
+        ranks=np.zeros((len(scorers), 2, queries.num_positives), np.int32),
+        recommended=np.zeros((len(scorers), len(ks), num_items), bool),
+        seconds=np.zeros(len(scorers)),
+        seen=np.zeros(queries.num_positives, bool),
+    )
+    for batch in _ranked_batches(
+        scorers, sequences, queries, num_items=num_items, progress=progress
+    ):
+        i = batch.scorer_index
+        found.seen[batch.positives] = batch.task.positive_seen
+        found.ranks[i, 0, batch.positives] = batch.ranks.all
+        found.ranks[i, 1, batch.positives] = batch.ranks.novel
+        found.seconds[i] += batch.seconds
+        if exclude_seen:
+            hide_seen(batch.scores, batch.task)
+        mark_recommended(batch.scores, ks, found.recommended[i])
+    if exclude_seen:
+        found.ranks[:, 0] = found.ranks[:, 1]
+    return found
 
 
 def _check_arguments(
