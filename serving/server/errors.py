@@ -1,5 +1,7 @@
 """Errors of the server, each with the gRPC status that the client gets."""
 
+from typing import NoReturn
+
 import grpc
 
 
@@ -38,6 +40,12 @@ def not_found(message: str) -> ServingError:
 def failed_precondition(message: str) -> ServingError:
     """Returns the error for a request that the server's state does not allow."""
     return ServingError(grpc.StatusCode.FAILED_PRECONDITION, message)
+
+
+def abort_with(context: grpc.ServicerContext, error: ServingError) -> NoReturn:
+    """Ends a call with the status of an error."""
+    context.abort(error.code, error.message)
+    raise AssertionError("`abort` always raises.")
 
 
 def status_of_code(error_code: int) -> grpc.StatusCode:

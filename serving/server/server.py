@@ -7,22 +7,18 @@ from concurrent import futures
 from typing import Self
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from tensorflow_serving.apis import (
     model_service_pb2_grpc,
     prediction_service_pb2_grpc,
 )
 
+from serving.server.health import HealthService
 from serving.server.manager import ModelManager
 from serving.server.model_config import ServedModel
 from serving.server.services import ModelService, PredictionService
 
 DEFAULT_MAX_MESSAGE_BYTES = 64 * 2**20
-_HEALTH_NAMES = (
-    health.OVERALL_HEALTH,
-    "tensorflow.serving.PredictionService",
-    "tensorflow.serving.ModelService",
-)
 
 
 class EmbeddedServer:
@@ -62,10 +58,7 @@ class EmbeddedServer:
         self._port: int | None = None
         self._grace_seconds = grace_seconds
         self._manager = ModelManager(models, poll_seconds=poll_seconds)
-        self._health = health.HealthServicer(
-            experimental_non_blocking=True,
-            experimental_thread_pool=futures.ThreadPoolExecutor(1),
-        )
+        self._health = HealthService()
         self._stop_lock = threading.Lock()
         self._stopped = threading.Event()
         self._pool = futures.ThreadPoolExecutor(
@@ -116,8 +109,6 @@ class EmbeddedServer:
                 "server, or choose another port (0 takes a free one)."
             ) from error
         self._server.start()
-        for name in _HEALTH_NAMES:
-            self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         return self
 
     def stop(self) -> None:
@@ -125,7 +116,7 @@ class EmbeddedServer:
         with self._stop_lock:
             if self._stopped.is_set():
                 return
-            self._health.enter_graceful_shutdown()
+            self._health.shut_down()
             self._server.stop(self._grace_seconds).wait()
             self._pool.shutdown()
             self._manager.stop()

@@ -21,6 +21,7 @@ from serving.server.errors import (
     ModelConfigError,
     ModelLoadError,
     ServingError,
+    abort_with,
     invalid_argument,
     not_found,
 )
@@ -161,7 +162,7 @@ def _translated(context: grpc.ServicerContext) -> Iterator[None]:
     try:
         yield
     except ServingError as error:
-        context.abort(error.code, error.message)
+        abort_with(context, error)
 
 
 def _require_model_spec(request: Any) -> None:
@@ -170,7 +171,5 @@ def _require_model_spec(request: Any) -> None:
 
 
 def _abort_unimplemented(context: grpc.ServicerContext, name: str) -> NoReturn:
-    context.abort(
-        grpc.StatusCode.UNIMPLEMENTED, f"{name} is not offered by this server."
-    )
-    raise AssertionError("`abort` always raises.")
+    message = f"{name} is not offered by this server."
+    abort_with(context, ServingError(grpc.StatusCode.UNIMPLEMENTED, message))
