@@ -21,8 +21,8 @@ _HEADER = """\
 # Command: python -m tfrec.train --config {path}
 # Expected: `oracle` in the report bounds what any model can reach.
 # Paths are relative to the folder in which the shop was simulated.
-# `target_event_types` may name more of `event_types`: retrieval then predicts
-# them too, and ranking gets a head each; the oracle knows `view` only.
+# Retrieval predicts `target_event_types`; ranking has a head per type of
+# `head_event_types`. The oracle knows the next `view` only.
 """
 
 
@@ -81,6 +81,7 @@ def _data_section(
         "context": [{"name": "device", "kind": "categorical"}],
         "event_types": [EVENT_TYPES[i] for i in (VIEW, CLICK, CART, PURCHASE)],
         "target_event_types": [EVENT_TYPES[VIEW]],
+        "head_event_types": [EVENT_TYPES[i] for i in (VIEW, CLICK, CART, PURCHASE)],
         "impression_event_type": EVENT_TYPES[IMPRESSION],
         "timestamp_unit": "seconds",
         "split": {
