@@ -205,6 +205,7 @@ def _metadata(client: RecommenderClient, _: argparse.Namespace) -> Rows:
         for name, signature in sorted(client.metadata().items())
         for direction, specs in (("in", signature.inputs), ("out", signature.outputs))
         for key, spec in sorted(specs.items())
+        if not name.startswith("__")  # TensorFlow's own, not for callers.
     ]
 
 
