@@ -1,4 +1,5 @@
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
@@ -9,8 +10,9 @@ from tfrec_client import wire_pb2 as wire
 from tfrec_client.contract import CONTRACT
 from tfrec_client.tensors import encode_tensor
 
-from serving.load_test import main, run_load_test
+from serving.load_test import draw_requests, main, run_load_test
 from tests.serving.client.fake_server import Answer, FakeServing, serve
+from tests.synthetic import make_sequences, write_prepared
 
 if TYPE_CHECKING:
     from serving.server.server import EmbeddedServer
@@ -106,3 +108,19 @@ def test_the_command_prints_a_table(
     assert "p99 ms" in capsys.readouterr().out
     assert main([*where, "--requests", "0"]) == 1
     assert "num_requests=0" in capsys.readouterr().err
+
+
+def test_histories_are_drawn_from_the_catalogue_by_seed(tmp_path: Path) -> None:
+    prepared = tmp_path / "prepared"
+    write_prepared(prepared, make_sequences([[0, 1, 2], [1, 2, 3]]), num_items=4)
+
+    def draw(seed: int) -> list[list[str]]:
+        requests = draw_requests(prepared, k=3, history_length=4, seed=seed)
+        assert {(r.k, len(r.history)) for r in requests} == {(3, 4)}
+        return [[event.item_id for event in r.history] for r in requests]
+
+    assert draw(1) == draw(1)
+    assert draw(1) != draw(2)
+    assert {i for history in draw(1) for i in history} == {
+        f"item {i}" for i in range(4)
+    }
