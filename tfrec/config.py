@@ -313,6 +313,9 @@ class StageConfig(_Config):
     global_batch_size: int = Field(
         6_400, ge=1, description="Events a step (retrieval) or candidates (ranking)."
     )
+    min_steps_per_epoch: int = Field(
+        50, ge=1, description="Small data get smaller batches, so that they learn."
+    )
     optimizer: OptimizerConfig = OptimizerConfig()
 
 

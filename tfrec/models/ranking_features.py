@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfrec.features.item_table import ItemTable
@@ -9,7 +10,7 @@ from tfrec.features.request import Request
 from tfrec.features.time_buckets import gap_bucket
 
 RECENT_DECAY = 0.8  # Weight of an event against the one after it.
-NUM_NEIGHBOUR_EVENTS = 10  # Newest events whose neighbours are looked at.
+NUM_NEIGHBOUR_EVENTS = 50  # Newest events whose neighbours are looked at.
 
 
 class NeighbourWeights(NamedTuple):
@@ -52,9 +53,9 @@ def cross_features(
 ) -> CrossFeatures:
     """Compares candidates with the history, attribute by attribute.
 
-    Per categorical or path attribute: the recency-weighted share of events that
-    share the value (levels count in part), and whether the newest event does.
-    Per number: the candidate's value, its difference from the weighted mean of
+    Per categorical, path or tags attribute: how much of the candidate's values the
+    history shares (rare values count more): the newest event, the recency-weighted
+    mean, and the plain mean over all events. Per number: the candidate's value, its difference from the weighted mean of
     the history and from the newest event. Then the log of the training count.
 
     Args:
@@ -67,10 +68,13 @@ def cross_features(
     length = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1)
     newest = tf.one_hot(length - 1, tf.shape(mask)[1])  # All zeros without events.
     pools = tf.stack([weights, newest], axis=1)  # [batch_size, 2, history_length]
+    real = tf.cast(mask, tf.float32)
+    even = tf.math.divide_no_nan(real, tf.reduce_sum(real, axis=1, keepdims=True))
+    all_pools = tf.concat([pools, even[:, tf.newaxis]], axis=1)
     numbers = [_log_count(item_table, candidate_index)[..., tf.newaxis]]
     for name in item_table.indices:
-        same = _shared_levels(item_table, name, candidate_index, request.item_index)
-        numbers.append(tf.einsum("bcl,bpl->bcp", same, pools))
+        same = _shared_values(item_table, name, candidate_index, request.item_index)
+        numbers.append(tf.einsum("bcl,bpl->bcp", same, all_pools))
     for name in item_table.numbers:
         values = tf.constant(item_table.numbers[name])
         known = tf.constant(item_table.known[name])
@@ -87,33 +91,37 @@ def cross_features(
     return CrossFeatures(tf.concat(numbers, axis=2), times_met, bucket)
 
 
-def num_cross_numbers(item_table: ItemTable) -> int:
-    """Returns the width of `CrossFeatures.numbers`."""
-    return 1 + 2 * len(item_table.indices) + 3 * len(item_table.numbers)
-
-
 def _log_count(item_table: ItemTable, candidate_index: tf.Tensor) -> tf.Tensor:
     logs = tf.math.log1p(tf.constant(item_table.train_count, tf.float32))
     scale = tf.maximum(tf.math.reduce_std(logs), 1e-3)
     return tf.gather((logs - tf.reduce_mean(logs)) / scale, candidate_index)
 
 
-def _shared_levels(
+def _shared_values(
     item_table: ItemTable, name: str, candidates: tf.Tensor, history: tf.Tensor
 ) -> tf.Tensor:
-    """Returns float32 `[batch_size, num_candidates, history_length]` in 0 to 1."""
-    levels = tf.constant(item_table.indices[name])
-    of_candidates, of_history = (
-        tf.gather(levels, candidates),
-        tf.gather(levels, history),
-    )
+    """Returns float32 `[batch_size, num_candidates, history_length]` in 0 to 1.
+
+        share(c, e) = sum of idf(v) over values v that c and e share
+                      / sum of idf(v) over the values of c
+
+    idf(v) = log(1 + num_items / items with v), so that a rare word, or a deep level
+    of a path, counts more than one that is everywhere.
+    """
+    values = item_table.indices[name]
+    spread = np.bincount(values.ravel(), minlength=item_table.vocabulary_sizes[name])
+    idf = np.log1p(item_table.num_items / np.maximum(spread, 1)).astype(np.float32)
+    idf[0] = 0.0  # Padding.
+    table = tf.constant(values)
+    of_candidates, of_history = tf.gather(table, candidates), tf.gather(table, history)
+    weight = tf.gather(tf.constant(idf), of_candidates)  # [..., num_candidates, values]
     shared = tf.zeros([1, 1, 1])
-    for level in range(levels.shape[1]):
-        mine = of_candidates[:, :, tf.newaxis, level]
-        theirs = of_history[:, tf.newaxis, :, level]
-        shared += tf.cast(tf.equal(mine, theirs) & (mine > 0), tf.float32)
-    depth = tf.reduce_sum(tf.cast(of_candidates > 0, tf.float32), axis=2)
-    return tf.math.divide_no_nan(shared, depth[:, :, tf.newaxis])
+    for place in range(values.shape[1]):
+        mine = of_candidates[:, :, place, tf.newaxis, tf.newaxis]
+        hit = tf.reduce_any(tf.equal(mine, of_history[:, tf.newaxis]), axis=3)
+        shared += tf.where(hit, weight[:, :, place, tf.newaxis], 0.0)
+    total = tf.reduce_sum(weight, axis=2)
+    return tf.math.divide_no_nan(shared, total[:, :, tf.newaxis])
 
 
 def _differences(
@@ -148,9 +156,9 @@ def neighbour_features(
         weights: Neighbours of every item.
 
     Returns:
-        float32 `[batch_size, num_candidates, 3]`: s of the newest event, the
-        recency-weighted mean and the maximum over the newest
-        `NUM_NEIGHBOUR_EVENTS`.
+        float32 `[batch_size, num_candidates, 4]`: s of the newest event, then over
+        the newest `NUM_NEIGHBOUR_EVENTS` the recency-weighted mean, the maximum,
+        and log(1 + sum).
     """
     mask = request.history_mask
     length = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1, keepdims=True)
@@ -169,4 +177,5 @@ def neighbour_features(
     weight = tf.cast(real, tf.float32) * tf.pow(RECENT_DECAY, tf.cast(back, tf.float32))
     weight = tf.math.divide_no_nan(weight, tf.reduce_sum(weight, 1, keepdims=True))
     mean = tf.einsum("bce,be->bc", found, weight)
-    return tf.stack([found[..., 0], mean, tf.reduce_max(found, axis=2)], axis=2)
+    total = tf.math.log1p(tf.reduce_sum(found, axis=2))
+    return tf.stack([found[..., 0], mean, tf.reduce_max(found, axis=2), total], axis=2)

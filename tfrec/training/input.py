@@ -43,11 +43,14 @@ def make_builder(
             f"{list(splits)} has a type of {list(schema.target_event_types)} and an "
             "item of the catalogue. Check `data.split` and `data.cleaning`."
         )
+    stage = config.training.retrieval
+    num_targets = int((targets.weights > 0).sum())
+    batch_size = min(stage.global_batch_size, num_targets // stage.min_steps_per_epoch)
     return BatchBuilder(
         sequences,
         targets,
         max_length=retrieval.max_history_length,
-        batch_tokens=config.training.retrieval.global_batch_size // num_replicas,
+        batch_tokens=batch_size // num_replicas,
         batching=config.training.batching,
         seed=config.seed,
     )

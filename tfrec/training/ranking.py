@@ -91,11 +91,15 @@ def train_ranking(
         retrieval.item_vectors(),
         measure_items(sequences, config.experiment_schema, item_table.num_items),
     )
+    num_candidates = sum(source.candidate_index.size for source in sources)
+    batch_size = min(
+        stage.global_batch_size, num_candidates // stage.min_steps_per_epoch
+    )
     batches = RankingBatches(
         sequences,
         sources,
         max_history_length=config.retrieval.max_history_length,
-        batch_candidates=stage.global_batch_size // strategy.num_replicas_in_sync,
+        batch_candidates=batch_size // strategy.num_replicas_in_sync,
         seed=config.seed,
     )
     validator = RankingValidator(
