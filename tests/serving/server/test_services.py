@@ -10,20 +10,17 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
-    model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
     regression_pb2,
 )
 
-from serving.server.model_config import ServedModel
 from serving.server.server import EmbeddedServer
 
 
@@ -250,55 +247,6 @@ def test_the_server_is_healthy_and_says_so_by_service(channel: grpc.Channel) -> 
         assert status == health_pb2.HealthCheckResponse.SERVING
     code, _ = fails(stub.Check, health_pb2.HealthCheckRequest(service="other"))
     assert code == grpc.StatusCode.NOT_FOUND
-
-
-def test_the_configuration_can_be_replaced(toy_base_path: Any) -> None:
-    with (
-        EmbeddedServer([ServedModel("a", toy_base_path)]) as server,
-        grpc.insecure_channel(server.target) as channel,
-    ):
-        prediction = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        stub = model_service_pb2_grpc.ModelServiceStub(channel)
-
-        def reload(text: str) -> tuple[int, str]:
-            request = model_management_pb2.ReloadConfigRequest()
-            text_format.Parse(text, request.config)
-            status = stub.HandleReloadConfigRequest(request, timeout=20).status
-            return status.error_code, status.error_message
-
-        def config(name: str, more: str = "") -> str:
-            return (
-                f'config {{ name: "{name}" base_path: "{toy_base_path}" '
-                f'model_platform: "tensorflow" {more} }}'
-            )
-
-        def answers(name: str) -> bool:
-            def rename(request: Any) -> None:
-                request.model_spec.name = name
-
-            try:
-                prediction.Predict(similar_request(rename), timeout=20)
-            except grpc.RpcError:
-                return False
-            return True
-
-        both = f"model_config_list {{ {config('a')} {config('b')} }}"
-        assert reload(both) == (0, "")
-        assert answers("a")
-        assert answers("b")
-        wrong = 'version_labels { key: "x" value: 2 }'
-        code, message = reload(f"model_config_list {{ {config('b', wrong)} }}")
-        assert code == grpc.StatusCode.FAILED_PRECONDITION.value[0]
-        assert "version 2 of model b" in message
-        assert answers("a")  # Nothing was changed.
-        code, message = reload('model_config_list { config { name: "c" } }')
-        assert code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
-        right = 'version_labels { key: "x" value: 1 }'
-        assert reload(f"model_config_list {{ {config('b', right)} }}") == (0, "")
-        assert not answers("a")
-        labelled = similar_request(lambda r: setattr(r.model_spec, "name", "b"))
-        labelled.model_spec.version_label = "x"
-        assert prediction.Predict(labelled, timeout=20).model_spec.version.value == 1
 
 
 def test_the_last_value_of_a_tensor_repeats(prediction: Any) -> None:
