@@ -55,8 +55,9 @@ def cross_features(
 
     Per categorical, path or tags attribute: how much of the candidate's values the
     history shares (rare values count more): the newest event, the recency-weighted
-    mean, and the plain mean over all events. Per number: the candidate's value, its difference from the weighted mean of
-    the history and from the newest event. Then the log of the training count.
+    mean, and the plain mean over all events. Per number: the candidate's value, its
+    difference from the weighted mean of the history and from the newest event. Then
+    the log of the training count.
 
     Args:
         request: Histories `[batch_size, history_length]`.
