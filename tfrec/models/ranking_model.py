@@ -60,9 +60,10 @@ class RankingModel(TrainableModel):
         logit_h(c) = a_h log p_retrieval(c) + b_h + (MLP x(c))_h + w_h . numbers(c)
         score(c)   = sum_h weight_h sigmoid(logit_h(c))
 
-    `numbers` are the comparisons, neighbours and demand. The last layer of the MLP and w
-    start at 0, so training starts from the order of retrieval. Query and item vectors are those of the trained retrieval model,
-    frozen; fusion is by concatenation.
+    `numbers` are the comparisons, neighbours and demand. The last layer of the MLP
+    and w start at 0, so training starts from the order of retrieval. Query and item
+    vectors are those of the trained retrieval model, frozen; fusion is by
+    concatenation.
 
     Args:
         config: The model's configuration.
