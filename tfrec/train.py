@@ -1,10 +1,10 @@
 """`python -m tfrec.train`: from a configuration to a trained, evaluated run."""
 
-import os
 import sys
 from collections.abc import Sequence
 
 from tfrec.config_file import load_config
+from tfrec.quiet import start_tensorflow_quietly
 
 _DESCRIPTION = (
     "Prepares the data if that is not done, trains retrieval and ranking, and "
@@ -16,17 +16,17 @@ _DESCRIPTION = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line."""
     config = load_config(argv, description=_DESCRIPTION)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    start_tensorflow_quietly()
     from tfrec.training.callbacks import TrainingDivergedError
     from tfrec.training.run import train
 
     try:
         train(config)
     except (OSError, ValueError, TrainingDivergedError) as error:
-        print(f"tfrec.train: error: {error}", file=sys.stderr)
+        print(f"tfrec train: error: {error}", file=sys.stderr)
         return 1
-    print(f"The run is in {config.run_path}. Next: python -m export --run ", end="")
-    print(config.run_path)
+    run = config.run_path
+    print(f"The run is in {run}. Next: python -m export --run {run}")
     return 0
 
 

@@ -1,5 +1,9 @@
 """A whole run: prepare, train both models, evaluate, write everything down."""
 
+import contextlib
+import json
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +31,7 @@ from tfrec.training.strategies import make_strategy
 
 RETRIEVAL, RANKING = "retrieval", "ranking"
 FINISHED_FILE = "finished.json"
+TIMINGS_FILE = "timings.json"
 
 
 def train(config: ExperimentConfig) -> dict[str, Any]:
@@ -52,10 +57,40 @@ def train(config: ExperimentConfig) -> dict[str, Any]:
         tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     tf.keras.utils.set_random_seed(config.seed)
     item_table = build_item_table(dataset)
-    retrieval = _retrieval_stage(config, dataset, item_table, strategy)
-    ranking = _ranking_stage(config, dataset, item_table, retrieval, strategy)
-    _finetune_stage(config, dataset, retrieval, ranking, strategy)
-    return evaluate_run(config, dataset, _join(config, retrieval, ranking))
+    timings = Timings(path / TIMINGS_FILE)
+    with timings.measure(RETRIEVAL):
+        retrieval = _retrieval_stage(config, dataset, item_table, strategy)
+    with timings.measure(RANKING):
+        ranking = _ranking_stage(config, dataset, item_table, retrieval, strategy)
+    with timings.measure("finetune"):
+        _finetune_stage(config, dataset, retrieval, ranking, strategy)
+    with timings.measure("evaluate"):
+        return evaluate_run(config, dataset, _join(config, retrieval, ranking))
+
+
+class Timings:
+    """Wall seconds of the stages of a run, also over kills and continuations.
+
+    Args:
+        path: The JSON file; a stage that was only read again adds next to nothing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seconds: dict[str, float] = (
+            json.loads(path.read_text()) if path.is_file() else {}
+        )
+
+    @contextlib.contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Adds the time of the block to a stage, also if the block fails."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            spent = self.seconds.get(stage, 0.0) + time.monotonic() - started
+            self.seconds[stage] = round(spent, 2)
+            write_json(self.path, self.seconds)
 
 
 def load_recommender(
