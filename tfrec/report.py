@@ -19,6 +19,7 @@ _DESCRIPTION = (
     "Prints the tables of an evaluated run again. With several runs it compares them: "
     "one row per run and model. Nothing is computed."
 )
+_METRICS = ("HR@10", "NDCG@10", "Recall@20", "NDCG@20")
 _COMPARED = 2  # From so many runs on they are compared, not shown one by one.
 
 
@@ -72,18 +73,9 @@ def compare(runs: Mapping[str, Mapping[str, Any]]) -> Table:
     A cell is empty where a run has no such metric. Runs of different data or
     protocols stand in one table too; the first columns tell them apart.
     """
-    names = list(
-        dict.fromkeys(
-            name
-            for metrics in runs.values()
-            for scorer in metrics["scorers"].values()
-            for name in scorer["metrics"]
-            if not name.startswith(("HR@1", "MRR")) or name == "HR@10"
-        )
-    )
-    table = Table(
-        "run", "split", "queries", "scorer", title="Runs", title_justify="left"
-    )
+    found = [s["metrics"] for m in runs.values() for s in m["scorers"].values()]
+    names = [name for name in _METRICS if any(name in metrics for metrics in found)]
+    table = Table("run", "split", "queries", "scorer", title="Runs")
     for name in names:
         table.add_column(name, justify="right")
     for run, metrics in runs.items():

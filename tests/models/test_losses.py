@@ -1,0 +1,167 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrec.models.losses import (
+    chunked_softmax_loss,
+    correct_logits,
+    sampled_softmax_loss,
+)
+
+NUM_POSITIONS, NUM_ITEMS, DIM = 5, 7, 3
+
+
+def test_logq_correction_subtracts_log_probability():
+    corrected = correct_logits(tf.zeros((1, 2)), tf.constant([1.0, 0.5]))
+    np.testing.assert_allclose(corrected, [[0.0, 0.693147]], atol=1e-5)
+
+
+def test_logq_correction_rejects_zero_floor():
+    with pytest.raises(ValueError, match=r"min_probability=0\.0"):
+        correct_logits(tf.zeros((1, 2)), tf.ones(2), min_probability=0.0)
+
+
+@pytest.fixture
+def problem() -> dict[str, tf.Tensor]:
+    rng = np.random.default_rng(0)
+
+    def normal(*shape: int) -> tf.Tensor:
+        return tf.constant(rng.normal(size=shape), tf.float32)
+
+    # Two events of item 4 in the first row add up; -1 is no event.
+    columns = [[4, 4, -1], [0, 2, 6], [-1, -1, -1], [1, -1, 3], [5, 5, 5]]
+    return {
+        "queries": normal(NUM_POSITIONS, DIM),
+        "candidates": normal(NUM_ITEMS, DIM),
+        "bias": normal(NUM_ITEMS),
+        "repeat_logits": normal(NUM_POSITIONS, 3),
+        "repeat_columns": tf.constant(columns),
+        "positives": tf.constant([4, 1, 6, 3, 0]),
+        "weights": tf.constant([1.0, 0.5, 2.0, 0.0, 1.0]),
+    }
+
+
+def plain_loss(problem: dict[str, tf.Tensor]) -> tf.Tensor:
+    """The full softmax in one piece, with a one-hot matrix for repeats."""
+    logits = problem["queries"] @ tf.transpose(problem["candidates"]) + problem["bias"]
+    places = tf.one_hot(problem["repeat_columns"], NUM_ITEMS)  # -1 gives zeros.
+    logits += tf.einsum("ps,psn->pn", problem["repeat_logits"], places)
+    log_probability = tf.nn.log_softmax(logits)
+    chosen = tf.gather(log_probability, problem["positives"], batch_dims=1)
+    return -tf.reduce_sum(problem["weights"] * chosen)
+
+
+@pytest.mark.parametrize("chunk_size", [1, 2, 5, 64])
+def test_chunked_softmax_has_value_and_gradients_of_the_full_one(problem, chunk_size):
+    names = ("queries", "candidates", "bias", "repeat_logits")
+    sources = [problem[name] for name in names]
+
+    @tf.function
+    def chunked() -> tuple[tf.Tensor, list[tf.Tensor]]:
+        with tf.GradientTape() as tape:
+            tape.watch(sources)
+            # Three times the loss: the upstream gradient must be passed on.
+            loss = 3.0 * chunked_softmax_loss(
+                problem["queries"],
+                problem["candidates"],
+                problem["bias"],
+                problem["positives"],
+                problem["weights"],
+                repeat_columns=problem["repeat_columns"],
+                repeat_logits=problem["repeat_logits"],
+                chunk_size=chunk_size,
+            )
+        return loss, tape.gradient(loss, sources)
+
+    with tf.GradientTape() as tape:
+        tape.watch(sources)
+        expected = 3.0 * plain_loss(problem)
+    expected_gradients = tape.gradient(expected, sources)
+    loss, gradients = chunked()
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    for name, found, wanted in zip(names, gradients, expected_gradients, strict=True):
+        np.testing.assert_allclose(
+            found, tf.convert_to_tensor(wanted), atol=1e-5, err_msg=name
+        )
+
+
+def test_chunked_softmax_without_repeats_is_the_plain_cross_entropy(problem):
+    loss = chunked_softmax_loss(
+        problem["queries"],
+        problem["candidates"],
+        problem["bias"],
+        problem["positives"],
+        problem["weights"],
+    )
+    no_repeats = {**problem, "repeat_logits": tf.zeros((NUM_POSITIONS, 3))}
+    np.testing.assert_allclose(loss, plain_loss(no_repeats), rtol=1e-5)
+
+
+def test_chunked_softmax_stays_finite_at_extreme_logits():
+    loss = chunked_softmax_loss(
+        tf.constant([[1e4]]),
+        tf.constant([[1.0], [-1.0]]),
+        tf.zeros(2),
+        tf.constant([1]),
+        tf.ones(1),
+    )
+    np.testing.assert_allclose(loss, 2e4, rtol=1e-5)
+
+
+def test_chunked_softmax_rejects_an_empty_chunk(problem):
+    with pytest.raises(ValueError, match="chunk_size=0"):
+        chunked_softmax_loss(
+            problem["queries"],
+            problem["candidates"],
+            problem["bias"],
+            problem["positives"],
+            problem["weights"],
+            chunk_size=0,
+        )
+
+
+def sampled(negatives: list[int], problem: dict[str, tf.Tensor], q: float) -> tf.Tensor:
+    index = tf.constant(negatives)
+    return sampled_softmax_loss(
+        problem["queries"],
+        tf.gather(problem["candidates"], problem["positives"]),
+        tf.gather(problem["candidates"], index),
+        positive_item_index=problem["positives"],
+        negative_item_index=index,
+        positive_probability=tf.fill([NUM_POSITIONS], q),
+        negative_probability=tf.fill([len(negatives)], q),
+        weights=problem["weights"],
+    )
+
+
+def test_sampled_softmax_over_all_items_is_the_full_softmax(problem):
+    # The positive among the negatives is an accidental hit and must not count twice.
+    loss = sampled(list(range(NUM_ITEMS)), problem, 1.0)
+    plain = {
+        **problem,
+        "bias": tf.zeros(NUM_ITEMS),
+        "repeat_logits": tf.zeros((NUM_POSITIONS, 3)),
+    }
+    np.testing.assert_allclose(loss, plain_loss(plain), rtol=1e-5)
+
+
+def test_equal_sampling_probabilities_change_nothing(problem):
+    np.testing.assert_allclose(
+        sampled([0, 2, 5], problem, 1.0), sampled([0, 2, 5], problem, 0.1), rtol=1e-5
+    )
+
+
+def test_rarely_drawn_negatives_count_for_more(problem):
+    # One negative of probability 1/2 stands for two like it: doubling its exp.
+    query, positive, negative = tf.ones((1, 1)), tf.ones((1, 1)), tf.zeros((1, 1))
+    loss = sampled_softmax_loss(
+        query,
+        positive,
+        negative,
+        positive_item_index=tf.constant([2]),
+        negative_item_index=tf.constant([3]),
+        positive_probability=tf.ones(1),
+        negative_probability=tf.constant([0.5]),
+        weights=tf.ones(1),
+    )
+    np.testing.assert_allclose(loss, np.log(np.e + 2.0) - 1.0, rtol=1e-5)

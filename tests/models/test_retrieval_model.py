@@ -1,0 +1,125 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.models.toys import (
+    NUM_ITEMS,
+    builder,
+    one_batch,
+    request,
+    to_tensors,
+    toy_model,
+    toy_sequences,
+)
+from tfrec.models.retrieval_model import RetrievalModel
+
+
+@pytest.fixture(scope="module")
+def model() -> RetrievalModel:
+    return toy_model()
+
+
+def scores_of(model: RetrievalModel, **inputs) -> np.ndarray:
+    encoded = model.encode(request(**inputs), model.item_vectors())
+    return model.scores(encoded, model.candidate_embeddings()).numpy()
+
+
+def test_packed_and_bucketed_batches_have_the_same_loss(model):
+    bucketed = one_batch(toy_sequences(), max_length=6)
+    packed = one_batch(toy_sequences(), max_length=6, batching="packed")
+    assert int(tf.reduce_max(packed.tokens.segment_ids)) > 1, "nothing was packed"
+    np.testing.assert_allclose(model(packed), model(bucketed), rtol=1e-5)
+
+
+def test_loss_is_the_mean_over_queries_asked_one_by_one(model):
+    """Training on rows = serving every prefix on its own: one path, twice."""
+    sequences = toy_sequences()
+    losses = []
+    for user in range(sequences.num_users):
+        start, stop = sequences.offsets[user : user + 2]
+        for event in range(start, stop):
+            past = slice(start, event)
+            inputs = {
+                "items": [sequences.item_index[past].tolist() or [0]],
+                "timestamps": [sequences.timestamps[past].tolist() or [0]],
+                "dwell": [sequences.dwell_seconds[past].tolist() or [0.0]],
+                "now": [int(sequences.timestamps[event])],
+            }
+            row = scores_of(model, **inputs)[0]
+            positive = row[sequences.item_index[event] - 2]
+            losses.append(np.log(np.exp(row).sum()) - positive)
+    batch = one_batch(sequences, max_length=6)
+    np.testing.assert_allclose(model(batch), np.mean(losses), rtol=1e-4)
+
+
+def test_padding_and_other_rows_change_nothing(model):
+    times = {"timestamps": [[5, 9, 30]], "now": [100]}
+    alone = scores_of(model, items=[[2, 3, 2]], **times)
+    together = scores_of(
+        model,
+        items=[[2, 3, 2, 0, 0], [4, 4, 5, 6, 7]],
+        timestamps=[[5, 9, 30, 0, 0], [1, 2, 3, 4, 5]],
+        now=[100, 9],
+    )
+    np.testing.assert_allclose(together[:1], alone, atol=1e-5)
+
+
+def test_a_query_does_not_see_what_comes_after_it(model):
+    batch = one_batch(toy_sequences(), max_length=6)
+    tokens = batch.tokens
+
+    def queries(index: tf.Tensor) -> np.ndarray:
+        changed = tokens._replace(item_index=index)
+        items = tf.gather(model.item_vectors(), index)
+        places = tf.range(tf.size(index))
+        encoded = model._encode_tokens(changed, items, places, {}, training=False)
+        return encoded.embeddings.numpy().reshape(*index.shape, -1)
+
+    before = queries(tokens.item_index)
+    index = tokens.item_index.numpy()
+    row = int(np.flatnonzero((index > 1).sum(axis=1) == 5)[0])
+    index[row, 4] = 9  # The fourth event of the longest history.
+    after = queries(tf.constant(index))
+    np.testing.assert_allclose(after[row, :4], before[row, :4], atol=1e-6)
+    assert np.abs(after[row, 4:] - before[row, 4:]).max() > 1e-3
+
+
+def test_score_is_dot_product_over_temperature_plus_bias_without_repeats():
+    model = toy_model(repeat=False)
+    encoded = model.encode(request([[3, 4]]), model.item_vectors())
+    expected = encoded.embeddings.numpy() @ model.candidate_embeddings().numpy().T
+    expected = expected / np.exp(model.log_temperature.numpy()) + model.item_bias
+    np.testing.assert_allclose(scores_of(model, items=[[3, 4]]), expected, rtol=1e-5)
+    norms = np.linalg.norm(model.candidate_embeddings(), axis=1)
+    np.testing.assert_allclose(norms, np.ones(NUM_ITEMS), rtol=1e-5)
+
+
+def test_gradients_reach_every_weight(model):
+    with tf.GradientTape() as tape:
+        loss = model(one_batch(toy_sequences(), max_length=6), training=True)
+    gradients = tape.gradient(loss, model.trainable_variables)
+    for weight, gradient in zip(model.trainable_variables, gradients, strict=True):
+        assert gradient is not None, weight.name
+        assert np.abs(tf.convert_to_tensor(gradient)).max() > 0, weight.name
+
+
+def test_request_time_can_be_left_out_of_the_query():
+    model = toy_model(use_request_time=False, repeat=False)
+    inputs = {"items": [[2, 3]], "timestamps": [[10, 20]]}
+    early, late = (scores_of(model, **inputs, now=[t]) for t in (30, 900_000))
+    np.testing.assert_array_equal(early, late)
+    knowing = toy_model(repeat=False)
+    early, late = (scores_of(knowing, **inputs, now=[t]) for t in (30, 900_000))
+    assert np.abs(early - late).max() > 1e-3
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sampled_softmax"])
+def test_one_step_lowers_the_loss(loss):
+    model = toy_model(loss=loss, repeat=False, num_sampled_negatives=64)
+    model.compile(optimizer=tf.keras.optimizers.Adam(0.01))
+    batches = builder(toy_sequences(), max_length=6)
+    (batch,) = batches.epoch(0)
+    first = float(model(to_tensors(batch)))
+    for _ in range(20):
+        model.train_step(to_tensors(batch))
+    assert float(model(to_tensors(batch))) < first - 0.1
