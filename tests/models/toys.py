@@ -37,7 +37,9 @@ def rich_item_table() -> ItemTable:
     )
 
 
-def toy_model(*, seed: int = 0, repeat: bool = True, **settings: object) -> RetrievalModel:
+def toy_model(
+    *, seed: int = 0, repeat: bool = True, **settings: object
+) -> RetrievalModel:
     """A model whose weights are all away from their start values."""
     tf.keras.utils.set_random_seed(seed)
     defaults = {
@@ -73,7 +75,11 @@ def toy_sequences() -> EventSequences:
 
 
 def builder(
-    sequences: EventSequences, *, max_length: int, batching: str = "bucketed", **more: int
+    sequences: EventSequences,
+    *,
+    max_length: int,
+    batching: str = "bucketed",
+    **more: int,
 ) -> BatchBuilder:
     return BatchBuilder(
         sequences,

@@ -1,0 +1,18 @@
+import numpy as np
+import tensorflow as tf
+
+from tfrec.features.time_buckets import NUM_GAP_BUCKETS, gap_bucket
+
+
+def test_buckets_double_and_are_bounded():
+    gaps = [-5, 0, 1, 2, 3, 7, 2**20 - 1, 2**20, 2**62]
+    gap = tf.constant(gaps, tf.int64)
+    buckets = gap_bucket(gap, tf.ones_like(gap, tf.bool))
+    # 1 + floor(log2(1 + gap)): the bucket changes exactly at 2^n - 1.
+    np.testing.assert_array_equal(buckets, [1, 1, 2, 2, 3, 4, 21, 21, 31])
+    assert NUM_GAP_BUCKETS == 32
+
+
+def test_unknown_gaps_have_their_own_bucket():
+    gap = tf.constant([100], tf.int64)
+    np.testing.assert_array_equal(gap_bucket(gap, tf.constant([False])), [0])
