@@ -1,0 +1,177 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.models.toys import request, rich_item_table
+from tfrec.config import RankingConfig
+from tfrec.features.item_statistics import NUM_NEIGHBOURS, ItemStatistics, Neighbours
+from tfrec.models.ranking_model import (
+    RankingBatch,
+    RankingInputs,
+    RankingModel,
+    listwise_softmax_loss,
+)
+from tfrec.schema import Schema
+
+SCHEMA = Schema(
+    event_types=("event", "cart"),
+    target_event_types=("event",),
+    head_event_types=("event", "cart"),
+)
+DIM = 4
+
+
+def make_model(**settings: object) -> RankingModel:
+    tf.keras.utils.set_random_seed(0)
+    config = RankingConfig.model_validate(
+        {"hidden_dims": [8], "attribute_dim": 2, "attention_dim": 2, **settings}
+    )
+    model = RankingModel(
+        config, SCHEMA, rich_item_table(), embedding_dim=DIM, context_sizes={}
+    )
+    model(inputs([[2, 3]], [[2, 3, 4]]))
+    return model
+
+
+def inputs(histories: list[list[int]], candidates: list[list[int]]) -> RankingInputs:
+    index = tf.constant(candidates)
+    scores = -tf.cast(tf.range(1, index.shape[1] + 1), tf.float32)
+    return RankingInputs(
+        request(histories, timestamps=[[9] * len(h) for h in histories]),
+        tf.ones((index.shape[0], DIM)),
+        index,
+        tf.broadcast_to(scores, index.shape),
+    )
+
+
+def test_training_starts_from_the_order_of_retrieval():
+    model = make_model()
+    logits = model(inputs([[2, 3]], [[4, 5, 6]]))
+    for head in range(2):
+        np.testing.assert_allclose(logits[0, :, head], [-1, -2, -3], rtol=1e-6)
+    assert tf.argsort(
+        model.scores(logits), direction="DESCENDING"
+    ).numpy().tolist() == [[0, 1, 2]]
+
+
+def test_final_score_counts_target_heads_unless_weights_say_otherwise():
+    logits = tf.constant([[[0.0, 2.0], [1.0, -2.0]]])
+    # Only the first head is of a target type.
+    expected = 1 / (1 + np.exp(-np.array([[0.0, 1.0]])))
+    np.testing.assert_allclose(make_model().scores(logits), expected, rtol=1e-6)
+    weighted = make_model(head_weights={"event": 0.0, "cart": 2.0}).scores(logits)
+    expected = 2 / (1 + np.exp(-np.array([[2.0, -2.0]])))
+    np.testing.assert_allclose(weighted, expected, rtol=1e-6)
+
+
+def shuffled(model: RankingModel) -> RankingModel:
+    for i, weight in enumerate(model.trainable_variables):
+        weight.assign_add(tf.random.stateless_normal(weight.shape, [1, i], stddev=0.2))
+    model.items.assign(tf.random.stateless_normal(model.items.shape, [2, 2]))
+    return model
+
+
+def test_padding_of_history_and_candidates_changes_nothing():
+    model = shuffled(make_model())
+    short = model(inputs([[2, 3]], [[4, 5]]))
+    long = model(inputs([[2, 3, 0, 0]], [[4, 5, 0]]))
+    np.testing.assert_allclose(long[:, :2], short, atol=1e-5)
+
+
+def test_a_candidate_is_scored_alone_as_among_others():
+    model = shuffled(make_model())
+    together = model(inputs([[2, 3], [6, 0]], [[4, 5, 7], [2, 3, 4]]))
+    alone = model(inputs([[6]], [[2]]))
+    np.testing.assert_allclose(together[1, 0], alone[0, 0], atol=1e-5)
+
+
+def test_an_empty_history_gives_finite_scores():
+    logits = shuffled(make_model())(inputs([[0, 0]], [[4, 5, 1]]))
+    assert np.isfinite(logits).all()
+
+
+def test_candidate_that_follows_the_last_event_can_be_told_apart():
+    model = shuffled(make_model())
+    before = model(inputs([[2, 3]], [[4, 5]]))
+    item_index = np.zeros((8, NUM_NEIGHBOURS), np.int32)
+    strength = np.zeros((8, NUM_NEIGHBOURS), np.float32)
+    item_index[3, 0], strength[3, 0] = 5, 0.8  # 5 often comes after 3.
+    nothing = Neighbours(np.zeros_like(item_index), np.zeros_like(strength))
+    demand = np.zeros((8, 2), np.float32)
+    statistics = ItemStatistics(Neighbours(item_index, strength), nothing, demand)
+    model.set_frozen(model.items, statistics)
+    after = model(inputs([[2, 3]], [[4, 5]]))
+    np.testing.assert_allclose(after[0, 0], before[0, 0], atol=1e-6)
+    assert np.abs(after[0, 1] - before[0, 1]).max() > 1e-3
+
+
+def test_a_planted_preference_is_learned_over_the_retrieval_order():
+    """Relevant is the candidate of the history's category, whatever its place."""
+    model = make_model(dropout=0.0)
+    model.compile(optimizer=tf.keras.optimizers.Adam(0.03))
+    rng = np.random.default_rng(0)
+
+    def batch(size: int) -> RankingBatch:
+        first = rng.random(size) < 0.5
+        histories = np.where(first[:, None], [[2, 3]], [[5, 6]])
+        candidates = np.array([rng.permutation([4, 5 + k % 2]) for k in range(size)])
+        relevant = (candidates == 4) == first[:, None]
+        labels = np.repeat(relevant[..., None], 2, axis=2).astype(np.int8)
+        lists = inputs(histories.tolist(), candidates.tolist())
+        return RankingBatch(lists, tf.constant(labels))
+
+    def accuracy(lists: RankingBatch) -> float:
+        best = tf.argmax(model(lists.inputs)[..., 0], axis=1, output_type=tf.int32)
+        return float(
+            tf.reduce_mean(tf.gather(lists.labels[..., 0], best, batch_dims=1))
+        )
+
+    test = batch(64)
+    assert accuracy(test) < 75 / 100
+    step = tf.function(model.train_step)
+    for _ in range(60):
+        step(batch(32))
+    shares = tf.cast(test.labels[..., 0], tf.float32)
+    best = tf.argmax(model(test.inputs)[..., 0], axis=1)
+    assert float(tf.reduce_mean(tf.gather(shares, best, batch_dims=1))) > 0.95
+
+
+def test_listwise_loss_is_the_mean_cross_entropy_over_lists_with_a_positive():
+    labels = tf.constant([[[1.0], [0.0], [1.0]], [[0.0], [0.0], [0.0]]])
+    logits = tf.constant([[[2.0], [1.0], [0.0]], [[5.0], [1.0], [0.0]]])
+    loss = listwise_softmax_loss(labels, logits, tf.ones_like(labels, tf.bool))
+    # One list with two positives of weight 1/2 each; the second has none.
+    lse = np.log(np.exp(2) + np.exp(1) + 1)
+    np.testing.assert_allclose(loss, lse - (2.0 + 0.0) / 2, rtol=1e-6)
+
+
+def test_undefined_candidates_take_no_part_in_a_list():
+    labels = tf.constant([[[1.0], [1.0], [0.0]]])
+    logits = tf.constant([[[2.0], [9.0], [0.0]]])
+    loss = listwise_softmax_loss(
+        labels, logits, tf.constant([[[True], [False], [True]]])
+    )
+    np.testing.assert_allclose(loss, np.log(np.exp(2) + 1) - 2.0, rtol=1e-6)
+
+
+def test_lists_without_any_positive_have_no_loss():
+    zeros = tf.zeros((2, 3, 1))
+    defined = tf.ones_like(zeros, tf.bool)
+    assert float(listwise_softmax_loss(zeros, zeros, defined)) == 0.0
+
+
+@pytest.mark.parametrize("label", [-1, 0])
+def test_undefined_labels_and_padding_are_not_learned_from(label):
+    model = make_model(dropout=0.0)
+    lists = inputs([[2, 3]], [[4, 5, 0]])
+    labels = np.zeros((1, 3, 2), np.int8)
+    labels[0, 0] = 1
+    labels[0, 1] = label
+    changed = labels.copy()
+    changed[0, 2] = 1  # Of padding.
+    first = model.compute_loss(RankingBatch(lists, tf.constant(labels)))
+    second = model.compute_loss(RankingBatch(lists, tf.constant(changed)))
+    np.testing.assert_allclose(first, second)
+    if label == -1:
+        # Log-sigmoid of the one defined logit; a list of one has no listwise loss.
+        np.testing.assert_allclose(first, np.log1p(np.exp(1.0)), rtol=1e-5)

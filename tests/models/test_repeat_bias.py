@@ -1,0 +1,56 @@
+import numpy as np
+import tensorflow as tf
+
+from tests.models.toys import request
+from tfrec.features.tokens import find_occurrences, request_tokens
+from tfrec.models.repeat_bias import RepeatBias
+
+
+def repeat_logits(layer: RepeatBias, **inputs) -> dict[int, float]:
+    """Sums the extra logits by item, for the newest query of one request."""
+    tokens = request_tokens(request(**inputs))
+    last = int(tf.reduce_sum(tokens.segment_ids)) - 1
+    found = layer(
+        tf.ones((1, 2)),
+        tf.constant([last]),
+        tokens,
+        find_occurrences(tokens.item_index, tokens.segment_ids),
+    )
+    totals: dict[int, float] = {}
+    for item, logit in zip(found.item_index[0], found.logits[0], strict=True):
+        if item:
+            totals[int(item)] = totals.get(int(item), 0.0) + float(logit)
+    return totals
+
+
+def built_layer() -> RepeatBias:
+    layer = RepeatBias(num_event_types=1)
+    repeat_logits(layer, items=[[2]])
+    return layer
+
+
+def test_an_untrained_layer_adds_nothing():
+    assert repeat_logits(built_layer(), items=[[2, 3, 2]]) == {2: 0.0, 3: 0.0}
+
+
+def test_meetings_add_up_and_only_the_last_one_has_an_age():
+    layer = built_layer()
+    layer.count_logits.assign([0.1, 0.2, 0, 0, 0, 0, 0, 0])
+    layer.gap_logits.assign(tf.range(32, dtype=tf.float32) / 100)
+    found = repeat_logits(layer, items=[[2, 3, 2]], timestamps=[[1, 2, 70]], now=[133])
+    # Item 2: first and second meeting, 63 s ago (bucket 7); item 3: 131 s (bucket 8).
+    # The layer's weights count tenfold.
+    np.testing.assert_allclose(found[2], 10 * (0.1 + 0.2 + 0.07), rtol=1e-5)
+    np.testing.assert_allclose(found[3], 10 * (0.1 + 0.08), rtol=1e-5)
+
+
+def test_unknown_items_are_never_repeated():
+    layer = built_layer()
+    layer.count_logits.assign(tf.ones(8))
+    assert repeat_logits(layer, items=[[1, 4, 1]]).keys() == {4}
+
+
+def test_query_decides_how_much_repeats_count():
+    layer = built_layer()
+    layer.query_weights.assign([0.2, 0.3])
+    np.testing.assert_allclose(repeat_logits(layer, items=[[5, 5]])[5], 5.0, rtol=1e-5)
