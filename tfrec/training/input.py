@@ -49,7 +49,9 @@ def make_builder(
     return BatchBuilder(
         sequences,
         targets,
-        max_length=retrieval.max_history_length,
+        # The start token and a full history: a request asks from that last place, so
+        # it has to be learned.
+        max_length=retrieval.max_history_length + 1,
         batch_tokens=batch_size // num_replicas,
         batching=config.training.batching,
         seed=config.seed,
