@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.models.toys import (
+    NUM_ITEMS,
+    SCHEMA,
+    plain_item_table,
+    request,
+    toy_model,
+)
+from tfrec.config import RankingConfig
+from tfrec.models.ranking_model import RankingInputs, RankingModel
+from tfrec.models.recommender import TrainedRecommender
+
+
+def make_ranking_model() -> RankingModel:
+    model = RankingModel(
+        RankingConfig(hidden_dims=(4,)),
+        SCHEMA,
+        plain_item_table(),
+        embedding_dim=8,
+        context_sizes={},
+    )
+    index = tf.constant([[2]])
+    model(RankingInputs(request([[2]]), tf.zeros((1, 8)), index, tf.zeros((1, 1))))
+    for i, weight in enumerate(model.trainable_variables):
+        weight.assign_add(tf.random.stateless_normal(weight.shape, [3, i], stddev=0.2))
+    return model
+
+
+@pytest.fixture(scope="module")
+def recommender() -> TrainedRecommender:
+    return TrainedRecommender(toy_model(), make_ranking_model(), num_candidates=3)
+
+
+def test_retrieval_scores_are_log_probabilities(recommender):
+    scores = recommender.retrieval_scores(request([[2, 3], [0, 0]]))
+    assert scores.shape == (2, NUM_ITEMS)
+    np.testing.assert_allclose(np.exp(scores).sum(axis=1), [1, 1], rtol=1e-5)
+
+
+def test_unknown_candidates_come_last_with_probability_zero(recommender):
+    scores = tf.constant([[-1.0, -np.inf, 0.0]])
+    ranked = recommender.rank(request([[2, 3]]), tf.constant([[4, 1, 0]]), scores)
+    np.testing.assert_array_equal(np.isneginf(ranked.scores), [[False, True, True]])
+    (probabilities,) = ranked.probabilities.values()
+    assert list(ranked.probabilities) == list(SCHEMA.heads)
+    assert 0 < probabilities[0, 0] < 1
+    np.testing.assert_array_equal(probabilities[0, 1:], [0, 0])
+
+
+def test_queries_do_not_depend_on_candidates(recommender):
+    first = recommender.encode(request([[2, 3]])).embeddings
+    recommender.rank(request([[2, 3]]), tf.constant([[5]]), tf.zeros((1, 1)))
+    np.testing.assert_array_equal(
+        recommender.encode(request([[2, 3]])).embeddings, first
+    )
+
+
+def test_without_ranking_the_order_is_that_of_retrieval():
+    recommender = TrainedRecommender(toy_model(), None, num_candidates=3)
+    scores = tf.constant([[-1.0, -2.0]])
+    ranked = recommender.rank(request([[2]]), tf.constant([[4, 1]]), scores)
+    np.testing.assert_array_equal(ranked.scores, [[-1.0, -np.inf]])
+    assert ranked.probabilities == {}
+
+
+def test_refresh_follows_further_training():
+    model = toy_model()
+    recommender = TrainedRecommender(model, None, num_candidates=3)
+    before = recommender.candidate_embeddings().numpy()
+    model.candidate_tower.id_table.assign_add(
+        tf.random.stateless_normal(model.candidate_tower.id_table.shape, [1, 2])
+    )
+    np.testing.assert_array_equal(recommender.candidate_embeddings(), before)
+    recommender.refresh()
+    assert np.abs(recommender.candidate_embeddings() - before).max() > 0.1

@@ -1,0 +1,105 @@
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.synthetic import make_sequences, noise, write_prepared
+from tests.training.conftest import make_config
+from tfrec.data.store import PreparedDataset
+from tfrec.evaluation.evaluate import validation_metric
+from tfrec.evaluation.model_scorers import RetrievalScorer
+from tfrec.evaluation.protocols import build_queries
+from tfrec.features.item_table import build_item_table
+from tfrec.models.recommender import TrainedRecommender
+from tfrec.models.retrieval_model import RetrievalModel
+from tfrec.training.input import make_builder
+from tfrec.training.retrieval import train_retrieval
+
+
+def train(dataset: PreparedDataset, path: Path, **changes) -> RetrievalModel:
+    config = make_config(path, **changes)
+    tf.keras.utils.set_random_seed(0)
+    model, _ = train_retrieval(
+        config,
+        dataset,
+        build_item_table(dataset),
+        path=path / "run" / "retrieval",
+        strategy=tf.distribute.get_strategy(),
+    )
+    return model
+
+
+def hit_rate_at_1(model: RetrievalModel, dataset: PreparedDataset) -> float:
+    sequences = dataset.load_sequences()
+    queries = build_queries(sequences, dataset.schema, split="test", targets="next")
+    scorer = RetrievalScorer(TrainedRecommender(model, None, num_candidates=1))
+    metrics = validation_metric(
+        scorer, sequences, queries, "HR@1", num_items=model.num_items
+    )
+    return metrics["HR@1"]
+
+
+def test_next_item_of_a_cycle_is_learned_without_error(cycle_dataset, tmp_path):
+    model = train(cycle_dataset, tmp_path)
+    assert hit_rate_at_1(model, cycle_dataset) == 1.0
+
+
+def test_noise_stays_noise(tmp_path):
+    dataset = write_prepared(tmp_path / "prepared", noise(num_users=300))
+    changes = {"training": {"retrieval": {"max_epochs": 2}}}
+    hit_rate = hit_rate_at_1(train(dataset, tmp_path, **changes), dataset)
+    # 1/8 by chance; three standard deviations of 300 draws are .057.
+    assert hit_rate == pytest.approx(1 / 8, abs=0.057)
+
+
+def test_collapsed_model_never_hits(cycle_dataset, tmp_path):
+    changes = {"training": {"retrieval": {"max_epochs": 1}}}
+    model = train(cycle_dataset, tmp_path, **changes)
+    for weight in model.weights:
+        weight.assign(tf.zeros_like(weight))
+    assert hit_rate_at_1(model, cycle_dataset) == 0.0
+
+
+def test_sampled_softmax_learns_the_cycle_too(cycle_dataset, tmp_path):
+    retrieval = make_config(tmp_path).retrieval.model_dump()
+    settings = {**retrieval, "loss": "sampled_softmax", "num_sampled_negatives": 16}
+    model = train(cycle_dataset, tmp_path, retrieval=settings)
+    assert hit_rate_at_1(model, cycle_dataset) >= 0.9
+
+
+def test_data_without_a_training_target_say_so(tmp_path):
+    sequences = make_sequences([[0, 1]], splits=[[1, 2]])
+    config = make_config(tmp_path)
+    with pytest.raises(ValueError, match="nothing to learn from.*'train'"):
+        make_builder(config, sequences, splits=("train",), num_replicas=1)
+
+
+def test_same_seed_gives_the_same_model(cycle_dataset, tmp_path):
+    changes = {"training": {"retrieval": {"max_epochs": 2}}}
+    models = [train(cycle_dataset, tmp_path / str(i), **changes) for i in range(2)]
+    for first, second in zip(models[0].weights, models[1].weights, strict=True):
+        np.testing.assert_allclose(first, second, atol=1e-6)
+
+
+def test_place_of_a_full_history_is_learned(cycle_dataset, tmp_path):
+    """A request with a full history asks from the last place there is."""
+    sequences = cycle_dataset.load_sequences()
+    config = make_config(tmp_path, retrieval={"max_history_length": 5})
+    batches = make_builder(config, sequences, splits=("train",), num_replicas=1)
+    asked = {
+        int(batch.tokens.positions.reshape(-1)[place])
+        for batch in batches.epoch(0)
+        for place in batch.target_tokens
+    }
+    assert max(asked) == 5
+
+
+def test_small_data_get_small_batches(cycle_dataset, tmp_path):
+    sequences = cycle_dataset.load_sequences()
+    config = make_config(tmp_path)
+    batches = make_builder(config, sequences, splits=("train",), num_replicas=1)
+    # 60 users x 8 training events in at least 8 steps.
+    assert batches.num_batches() >= 8
+    assert dataclasses.is_dataclass(batches.targets)
