@@ -159,9 +159,9 @@ class TrainingConfig(FrozenConfig):
         "bucketed",
         description="`packed`: several histories a row; `bucketed`: like lengths.",
     )
-    strategy: Literal[
-        "auto", "default", "mirrored", "multi_worker", "parameter_server"
-    ] = Field("auto", description="`auto`: what the machine has.")
+    strategy: Literal["auto", "default", "mirrored", "multi_worker"] = Field(
+        "auto", description="`auto`: what the machine, or TF_CONFIG, has."
+    )
     num_logical_devices: int | None = Field(
         None, ge=1, description="Parts the CPU into logical devices, for tests."
     )

@@ -13,7 +13,7 @@ from tfrec.features.tokens import Tokens
 from tfrec.models.retrieval_model import RetrievalBatch, RetrievalModel
 from tfrec.schema import Schema
 
-SCHEMA = Schema(event_types=("event",), target_event_types=("event",))
+SCHEMA = Schema(event_types=("event", "cart"), target_event_types=("event",))
 NUM_ITEMS = 8
 
 

@@ -103,6 +103,10 @@ def chunked_softmax_loss(
         repeat_columns = tf.zeros([tf.shape(queries)[0], 0], tf.int32)
         repeat_logits = tf.zeros([tf.shape(queries)[0], 0])
     columns = tf.stop_gradient(repeat_columns)
+    # Under a strategy a variable itself would not pass for a tensor of the gradient.
+    queries, candidates, candidate_bias = map(
+        tf.convert_to_tensor, (queries, candidates, candidate_bias)
+    )
 
     @tf.custom_gradient
     def loss_with_gradients(queries, candidates, candidate_bias, repeat_logits):

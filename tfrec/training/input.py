@@ -114,9 +114,7 @@ def distributed_batches(
     steps = max(round(whole.num_batches() / num_replicas), 1)
     if isinstance(
         strategy,
-        tf.distribute.MirroredStrategy
-        | tf.distribute.MultiWorkerMirroredStrategy
-        | tf.distribute.ParameterServerStrategy,
+        tf.distribute.MirroredStrategy | tf.distribute.MultiWorkerMirroredStrategy,
     ):
 
         def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
@@ -130,8 +128,6 @@ def distributed_batches(
             )
             return endless_batches(builder, first_epoch)
 
-        if isinstance(strategy, tf.distribute.ParameterServerStrategy):
-            return tf.keras.utils.experimental.DatasetCreator(of_worker), steps
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return strategy.distribute_datasets_from_function(of_worker), steps

@@ -209,8 +209,6 @@ class RankingBatches:
                 )
             return batches.prefetch(PREFETCH)
 
-        if isinstance(strategy, tf.distribute.ParameterServerStrategy):
-            return tf.keras.utils.experimental.DatasetCreator(dataset)
         if strategy.num_replicas_in_sync > 1:
             return strategy.distribute_datasets_from_function(dataset)
         return dataset()

@@ -17,35 +17,28 @@ def make_strategy(config: TrainingConfig) -> tf.distribute.Strategy:
     more than one GPU or logical CPU device, and the default strategy otherwise.
 
     Raises:
-        ValueError: If `parameter_server` or `multi_worker` is asked for without
-            `TF_CONFIG`, or logical devices after TensorFlow has started.
+        ValueError: If `multi_worker` is asked for without `TF_CONFIG`, or logical
+            devices after TensorFlow has started.
     """
     _configure_devices(config)
     name = config.strategy
+    has_cluster = bool(os.environ.get("TF_CONFIG"))
+    if name == "multi_worker" and not has_cluster:
+        raise ValueError(
+            "`training.strategy=multi_worker` needs the environment variable TF_CONFIG "
+            "with the cluster and this task. Received: none."
+        )
+    if name == "multi_worker" or (name == "auto" and has_cluster):
+        # Before anything looks at the devices: that starts TensorFlow, and then its
+        # collective ops can no longer be configured.
+        return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = tf.config.list_logical_devices("GPU")
     cpus = tf.config.list_logical_devices("CPU")
     if name == "auto":
-        if os.environ.get("TF_CONFIG"):
-            name = "multi_worker"
-        else:
-            name = "mirrored" if max(len(gpus), len(cpus)) > 1 else "default"
+        name = "mirrored" if max(len(gpus), len(cpus)) > 1 else "default"
     logger.info("Strategy %s on %d GPU(s), %d CPU(s).", name, len(gpus), len(cpus))
     if name == "mirrored":
         return tf.distribute.MirroredStrategy([d.name for d in gpus or cpus])
-    if name in ("multi_worker", "parameter_server") and not os.environ.get("TF_CONFIG"):
-        raise ValueError(
-            f"`training.strategy={name}` needs the environment variable TF_CONFIG "
-            "with the cluster and this task. Received: none."
-        )
-    if name == "multi_worker":
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    if name == "parameter_server":
-        return tf.distribute.ParameterServerStrategy(
-            tf.distribute.cluster_resolver.TFConfigClusterResolver(),
-            variable_partitioner=(
-                tf.distribute.experimental.partitioners.MinSizePartitioner()
-            ),
-        )
     return tf.distribute.get_strategy()
 
 

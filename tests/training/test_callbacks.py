@@ -1,0 +1,103 @@
+import json
+
+import pytest
+import tensorflow as tf
+
+from tfrec.models.trainable_model import TrainableModel
+from tfrec.training.callbacks import BestEpoch, StopOnNan, TrainingDivergedError
+from tfrec.training.fitting import WarmUp
+
+
+class _Model:
+    """As much of a model as the callbacks look at."""
+
+    def __init__(self, epochs_done: int = 0) -> None:
+        self.epochs_done = tf.Variable(epochs_done)
+        self.stop_training = False
+        self.optimizer = tf.keras.optimizers.Adam(0.5)
+
+
+def run_epochs(path, values: list[float], *, patience: int, done: int = 0) -> tuple:
+    saved: list[int] = []
+    remaining = iter(values)
+    best = BestEpoch(
+        path,
+        metric="NDCG@10",
+        validate=lambda: {"NDCG@10": next(remaining)},
+        patience=patience,
+        save=lambda: saved.append(len(best.history["epoch"])),
+    )
+    best.set_model(_Model(done))
+    best.on_train_begin()
+    for epoch in range(done, done + len(values)):
+        if best.model.stop_training:
+            break
+        best.on_epoch_end(epoch, {"loss": 1.0})
+    return best, saved
+
+
+def test_best_epoch_is_saved_and_patience_ends_training(tmp_path):
+    best, saved = run_epochs(tmp_path, [0.1, 0.3, 0.2, 0.25, 0.4], patience=2)
+    # Epochs 3 and 4 are no better than 2, so the fifth never comes.
+    assert best.best_epoch == 2
+    assert saved == [1, 2]
+    assert best.history["epoch"] == [1, 2, 3, 4]
+    assert json.loads((tmp_path / "history.json").read_text()) == best.history
+
+
+def test_equal_value_is_no_better_epoch(tmp_path):
+    best, saved = run_epochs(tmp_path, [0.3, 0.3], patience=5)
+    assert (best.best_epoch, saved) == (1, [1])
+
+
+def test_continued_run_counts_on_from_its_last_whole_epoch(tmp_path):
+    run_epochs(tmp_path, [0.3, 0.2, 0.1], patience=5)
+    # Killed before the third epoch was backed up: it is trained again.
+    best, saved = run_epochs(tmp_path, [0.25, 0.35], patience=5, done=2)
+    assert best.history["validation_NDCG@10"] == [0.3, 0.2, 0.25, 0.35]
+    assert saved == [4]
+
+
+def test_continued_run_that_had_ended_stays_ended(tmp_path):
+    run_epochs(tmp_path, [0.3, 0.2, 0.1], patience=2)
+    best, _ = run_epochs(tmp_path, [0.9], patience=2, done=3)
+    assert best.history["epoch"] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_loss_that_is_no_number_names_the_learning_rate(loss):
+    callback = StopOnNan("retrieval")
+    callback.set_model(_Model())
+    callback.on_epoch_end(0, {"loss": 1.0})
+    with pytest.raises(TrainingDivergedError, match=r"learning_rate.*0\.5"):
+        callback.on_epoch_end(0, {"loss": loss})
+
+
+def test_warm_up_rises_linearly_then_stays():
+    schedule = WarmUp(0.4, 4)
+    rates = [float(schedule(tf.constant(step))) for step in (0, 1, 3, 4, 99)]
+    assert rates == pytest.approx([0.1, 0.2, 0.4, 0.4, 0.4])
+    assert float(WarmUp(0.4, 0)(tf.constant(0))) == pytest.approx(0.4)
+    assert WarmUp.from_config(schedule.get_config()).get_config() == {
+        "learning_rate": 0.4,
+        "warmup_steps": 4,
+    }
+
+
+class _Linear(TrainableModel):
+    """Learns y = w x from pairs; a lookup makes its gradient sparse."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = self.add_weight(name="table", shape=(3, 1), initializer="ones")
+
+    def compute_loss(self, inputs, training=False):
+        return tf.reduce_sum(tf.gather(self.table, inputs) ** 2)
+
+
+def test_step_makes_sparse_gradients_dense():
+    model = _Linear()
+    model.compile(optimizer=tf.keras.optimizers.SGD(0.25))
+    model.train_step(tf.constant([1, 1]))
+    # d/dw of 2 w^2 is 4 w = 4; 1 - 0.25 * 4 = 0. The others are untouched.
+    assert model.table.numpy().ravel().tolist() == [1.0, 0.0, 1.0]

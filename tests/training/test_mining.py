@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+
+from tests.models.toys import toy_model
+from tests.synthetic import make_sequences
+from tests.training.conftest import make_config
+from tfrec.data.store import Impressions
+from tfrec.models.recommender import TrainedRecommender
+from tfrec.training.mining import impression_lists, mine_candidates
+from tfrec.training.ranking import with_positives
+
+NUM_ITEMS = 8
+
+
+def configure(tmp_path, **ranking):
+    base = make_config(tmp_path)
+    data = {
+        **base.data.model_dump(),
+        "event_types": ["view", "cart"],
+        "target_event_types": ["view"],
+        "head_event_types": ["view", "cart"],
+        "event_columns": {"event_type": "type", "timestamp": "time"},
+    }
+    ranking = {"num_candidates": NUM_ITEMS, **ranking}
+    return make_config(tmp_path, data=data, ranking=ranking)
+
+
+def recommender(num_candidates: int = NUM_ITEMS) -> TrainedRecommender:
+    return TrainedRecommender(toy_model(), None, num_candidates=num_candidates)
+
+
+def shop_sequences():
+    """Training: 0, 1. Validation session: view 2, view 3, cart 2; then view 4 later."""
+    sequences = make_sequences(
+        [[0, 1, 2, 3, 2, 4]],
+        event_types=[[0, 0, 0, 0, 1, 0]],
+        splits=[[0, 0, 1, 1, 1, 1]],
+    )
+    sequences.session_index[:] = [0, 0, 1, 1, 1, 2]
+    return sequences
+
+
+def label_of(lists, row: int, item: int, head: int) -> int:
+    place = np.flatnonzero(lists.candidate_index[row] == item + 2)
+    return int(lists.labels[row, place[0], head])
+
+
+def test_labels_are_the_target_itself_and_what_follows_in_its_session(tmp_path):
+    lists = mine_candidates(configure(tmp_path), shop_sequences(), recommender())
+    # One query per validation view: of 2, of 3 and of 4.
+    assert lists.history_ends.tolist() == [2, 3, 5]
+    view, cart = 0, 1
+    for row, viewed in enumerate([2, 3, 4]):
+        labels = [label_of(lists, row, item, view) for item in range(NUM_ITEMS)]
+        assert labels == [int(item == viewed) for item in range(NUM_ITEMS)]
+    # Item 2 is carted after both views of its session, and not in the next one.
+    carted = [[label_of(lists, row, i, cart) for i in range(8)] for row in range(3)]
+    assert carted == [[0, 0, 1, 0, 0, 0, 0, 0]] * 2 + [[0] * 8]
+    assert lists.num_relevant.tolist() == [1, 1, 1]
+
+
+def test_candidates_are_those_of_retrieval_in_its_order(tmp_path):
+    lists = mine_candidates(configure(tmp_path), shop_sequences(), recommender(3))
+    assert lists.candidate_index.shape == (3, 3)
+    assert (np.diff(lists.retrieval_scores, axis=1) <= 0).all()
+
+
+def test_positives_that_were_not_retrieved_are_counted_but_not_learned(tmp_path):
+    lists = mine_candidates(configure(tmp_path), shop_sequences(), recommender(1))
+    found = lists.relevant.any(axis=1)
+    assert lists.num_relevant.sum() == 3
+    assert not found.all(), "the toy model retrieved all; the test tests nothing"
+    assert with_positives(lists).num_lists == found.sum()
+
+
+def test_number_of_queries_is_bounded_by_seed(tmp_path):
+    config = configure(tmp_path, max_training_queries=2)
+    first, second = (
+        mine_candidates(config, shop_sequences(), recommender()) for _ in range(2)
+    )
+    assert first.num_lists == 2
+    np.testing.assert_array_equal(first.history_ends, second.history_ends)
+
+
+def test_history_items_are_no_candidates_where_seen_ones_are_excluded(tmp_path):
+    config = configure(tmp_path)
+    evaluation = config.evaluation.model_copy(update={"exclude_seen": True})
+    config = config.model_copy(update={"evaluation": evaluation})
+    lists = mine_candidates(config, shop_sequences(), recommender(4))
+    seen = [{2, 3}, {2, 3, 4}, {2, 3, 4, 5}]
+    for row, items in enumerate(seen):
+        assert not items & set(lists.candidate_index[row].tolist())
+
+
+def test_impressions_are_labelled_by_the_strongest_event_that_followed(tmp_path):
+    sequences = shop_sequences()
+    impressions = Impressions(
+        user_ids=np.array(["user 0", "user 0", "nobody"], object),
+        timestamps=np.array([sequences.timestamps[3], 0, 5]),
+        split=np.array([1, 0, 1], np.int8),
+        offsets=np.array([0, 3, 4, 5]),
+        item_index=np.array([4, 5, 1, 2, 2], np.int32),
+        position=np.arange(5, dtype=np.int32),
+        propensity=np.ones(5, np.float32),
+        event_type_index=np.array([3, 2, 0, 0, 0], np.int32),
+    )
+    lists = impression_lists(configure(tmp_path), sequences, impressions, recommender())
+    # The training list and that of an unknown shopper are left out.
+    assert lists.num_lists == 1
+    assert lists.history_ends.tolist() == [3]  # Strictly before the list was shown.
+    assert lists.candidate_index.tolist() == [[4, 5, 0]]  # Unknown items are no item.
+    # Views happen without impressions: undefined. Carted: only the first.
+    assert lists.labels[0, :, 0].tolist() == [-1, -1, -1]
+    assert lists.labels[0, :2, 1].tolist() == [1, 0]
+
+
+def test_too_few_validation_targets_say_what_to_do(tmp_path, cycle_dataset):
+    from tfrec.training.ranking import _check_lists
+
+    lists = mine_candidates(configure(tmp_path), shop_sequences(), recommender())
+    with pytest.raises(ValueError, match=r"too few validation targets.*ranking: null"):
+        _check_lists(lists, lists.take(np.arange(0)))
