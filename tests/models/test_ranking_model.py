@@ -35,7 +35,7 @@ def make_model(**settings: object) -> RankingModel:
 
 def inputs(histories: list[list[int]], candidates: list[list[int]]) -> RankingInputs:
     index = tf.constant(candidates)
-    scores = -tf.cast(tf.range(1, index.shape[1] + 1), tf.float32)
+    scores = -tf.constant([float(i + 1) for i in range(len(candidates[0]))])
     return RankingInputs(
         request(histories, timestamps=[[9] * len(h) for h in histories]),
         tf.ones((index.shape[0], DIM)),
@@ -66,8 +66,10 @@ def test_final_score_counts_target_heads_unless_weights_say_otherwise():
 
 def shuffled(model: RankingModel) -> RankingModel:
     for i, weight in enumerate(model.trainable_variables):
-        weight.assign_add(tf.random.stateless_normal(weight.shape, [1, i], stddev=0.2))
-    model.items.assign(tf.random.stateless_normal(model.items.shape, [2, 2]))
+        weight.assign_add(
+            tf.random.stateless_normal(tf.shape(weight), (1, i), stddev=0.2)
+        )
+    model.items.assign(tf.random.stateless_normal(tf.shape(model.items), (2, 2)))
     return model
 
 

@@ -25,7 +25,9 @@ def make_ranking_model() -> RankingModel:
     index = tf.constant([[2]])
     model(RankingInputs(request([[2]]), tf.zeros((1, 8)), index, tf.zeros((1, 1))))
     for i, weight in enumerate(model.trainable_variables):
-        weight.assign_add(tf.random.stateless_normal(weight.shape, [3, i], stddev=0.2))
+        weight.assign_add(
+            tf.random.stateless_normal(tf.shape(weight), (3, i), stddev=0.2)
+        )
     return model
 
 
@@ -71,7 +73,7 @@ def test_refresh_follows_further_training():
     recommender = TrainedRecommender(model, None, num_candidates=3)
     before = recommender.candidate_embeddings().numpy()
     model.candidate_tower.id_table.assign_add(
-        tf.random.stateless_normal(model.candidate_tower.id_table.shape, [1, 2])
+        tf.random.stateless_normal(tf.shape(model.candidate_tower.id_table), (1, 2))
     )
     np.testing.assert_array_equal(recommender.candidate_embeddings(), before)
     recommender.refresh()

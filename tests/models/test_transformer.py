@@ -19,7 +19,7 @@ def test_a_token_reads_its_own_segment_up_to_itself():
 def test_segments_do_not_see_one_another():
     tf.keras.utils.set_random_seed(0)
     encoder = TransformerEncoder(2, 2, 8, dropout=0.0)
-    x = tf.random.stateless_normal((1, 5, 4), [0, 0])
+    x = tf.random.stateless_normal((1, 5, 4), (0, 0))
     packed = encoder(x, tf.constant([[1, 1, 2, 2, 2]]))
     np.testing.assert_allclose(
         packed[:, 2:], encoder(x[:, 2:], tf.ones((1, 3), tf.int32)), atol=1e-5

@@ -55,7 +55,7 @@ def toy_model(
     )
     model(one_batch(toy_sequences(), max_length=4))
     for i, weight in enumerate(model.trainable_variables):
-        noise = tf.random.stateless_normal(weight.shape, [seed, i], stddev=0.3)
+        noise = tf.random.stateless_normal(tf.shape(weight), (seed, i), stddev=0.3)
         weight.assign_add(noise)
     return model
 

@@ -1,6 +1,7 @@
 """A small shop, simulated and prepared once, and a run trained on it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from tfrec.data.store import PreparedDataset
 
 def make_config(path: Path, **changes: object) -> ExperimentConfig:
     """The configuration of a run in `path` on a dataset that is already prepared."""
-    values = {
+    values: dict[str, Any] = {
         "name": "toy",
         "run_dir": path / "run",
         "data": {
@@ -41,8 +42,9 @@ def make_config(path: Path, **changes: object) -> ExperimentConfig:
     }
     for section, fields in changes.items():
         old = values.get(section)
-        both = isinstance(old, dict) and isinstance(fields, dict)
-        values[section] = {**old, **fields} if both else fields
+        if isinstance(old, dict) and isinstance(fields, dict):
+            fields = {**old, **fields}
+        values[section] = fields
     return ExperimentConfig.model_validate(values)
 
 

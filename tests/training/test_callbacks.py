@@ -1,4 +1,6 @@
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import tensorflow as tf
@@ -8,13 +10,13 @@ from tfrec.training.callbacks import BestEpoch, StopOnNan, TrainingDivergedError
 from tfrec.training.fitting import WarmUp
 
 
-class _Model:
+def make_model(epochs_done: int = 0) -> Any:
     """As much of a model as the callbacks look at."""
-
-    def __init__(self, epochs_done: int = 0) -> None:
-        self.epochs_done = tf.Variable(epochs_done)
-        self.stop_training = False
-        self.optimizer = tf.keras.optimizers.Adam(0.5)
+    return SimpleNamespace(
+        epochs_done=tf.constant(epochs_done),
+        stop_training=False,
+        optimizer=tf.keras.optimizers.Adam(0.5),
+    )
 
 
 def run_epochs(path, values: list[float], *, patience: int, done: int = 0) -> tuple:
@@ -27,7 +29,7 @@ def run_epochs(path, values: list[float], *, patience: int, done: int = 0) -> tu
         patience=patience,
         save=lambda: saved.append(len(best.history["epoch"])),
     )
-    best.set_model(_Model(done))
+    best.set_model(make_model(done))
     best.on_train_begin()
     for epoch in range(done, done + len(values)):
         if best.model.stop_training:
@@ -67,7 +69,7 @@ def test_continued_run_that_had_ended_stays_ended(tmp_path):
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
 def test_loss_that_is_no_number_names_the_learning_rate(loss):
     callback = StopOnNan("retrieval")
-    callback.set_model(_Model())
+    callback.set_model(make_model())
     callback.on_epoch_end(0, {"loss": 1.0})
     with pytest.raises(TrainingDivergedError, match=r"learning_rate.*0\.5"):
         callback.on_epoch_end(0, {"loss": loss})

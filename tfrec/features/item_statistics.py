@@ -77,8 +77,8 @@ def measure_items(
     total = np.asarray(near.sum(axis=1)).ravel() + SHRINKAGE
     scale = sp.diags_array(total**-0.5)
     return ItemStatistics(
-        _strongest(sp.diags_array(1.0 / own) @ follows),
-        _strongest(scale @ near @ scale),
+        _strongest(sp.diags_array(1.0 / own) @ follows, size),
+        _strongest(scale @ near @ scale, size),
         _demand(items, sequences.timestamps[chosen], size),
     )
 
@@ -107,15 +107,15 @@ def _pairs(
     return sp.csr_matrix((ones, (first[real], second[real])), (size, size))
 
 
-def _strongest(matrix: sp.csr_matrix) -> Neighbours:
-    matrix = sp.csr_matrix(matrix)
-    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+def _strongest(matrix: sp.csr_matrix, num_rows: int) -> Neighbours:
+    rows, columns, values = sp.find(matrix)
     # Ties go by column, which is the order of training counts.
-    order = np.lexsort([matrix.indices, -matrix.data, rows])
-    place = np.arange(len(order)) - matrix.indptr[rows]
+    order = np.lexsort([columns, -values, rows])
+    rows, columns, values = rows[order], columns[order], values[order]
+    place = np.arange(len(rows)) - np.searchsorted(rows, rows)
     kept = place < NUM_NEIGHBOURS
-    shape = (matrix.shape[0], NUM_NEIGHBOURS)
+    shape = (num_rows, NUM_NEIGHBOURS)
     item_index, strength = np.zeros(shape, np.int32), np.zeros(shape, np.float32)
-    item_index[rows[kept], place[kept]] = matrix.indices[order][kept]
-    strength[rows[kept], place[kept]] = matrix.data[order][kept]
+    item_index[rows[kept], place[kept]] = columns[kept]
+    strength[rows[kept], place[kept]] = values[kept]
     return Neighbours(item_index, strength)

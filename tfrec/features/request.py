@@ -1,8 +1,11 @@
 """A batch of requests after look-up: what the models read."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
+
+# A tensor in the graph, an array on its way in, a `tf.TensorSpec` in a signature.
+Leaf = Any
 
 
 class Request(NamedTuple):
@@ -20,12 +23,12 @@ class Request(NamedTuple):
         context: Per context attribute int32 index or float32 `[batch_size]`.
     """
 
-    item_index: tf.Tensor
-    event_type_index: tf.Tensor
-    timestamps: tf.Tensor
-    dwell_seconds: tf.Tensor
-    request_timestamp: tf.Tensor
-    context: dict[str, tf.Tensor]
+    item_index: Leaf
+    event_type_index: Leaf
+    timestamps: Leaf
+    dwell_seconds: Leaf
+    request_timestamp: Leaf
+    context: dict[str, Leaf]
 
     @property
     def history_mask(self) -> tf.Tensor:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfrec.features.request import Request
+from tfrec.features.request import Leaf, Request
 
 
 class Tokens(NamedTuple):
@@ -25,13 +25,13 @@ class Tokens(NamedTuple):
         segment_ids: int32 `[num_rows, num_tokens]`, 1, 2, …; 0 is padding.
     """
 
-    item_index: tf.Tensor
-    event_type_index: tf.Tensor
-    timestamps: tf.Tensor
-    dwell_seconds: tf.Tensor
-    next_timestamps: tf.Tensor
-    positions: tf.Tensor
-    segment_ids: tf.Tensor
+    item_index: Leaf
+    event_type_index: Leaf
+    timestamps: Leaf
+    dwell_seconds: Leaf
+    next_timestamps: Leaf
+    positions: Leaf
+    segment_ids: Leaf
 
 
 def request_tokens(request: Request) -> Tokens:

@@ -84,7 +84,7 @@ class EventEncoder(tf.keras.layers.Layer):
         weight = tf.where(dwell > 0.0, weight, 1.0)
         count = tf.minimum(occurrences.previous_count, NUM_COUNT_BUCKETS - 1)
         event = (
-            items * weight[..., tf.newaxis]
+            items * tf.expand_dims(weight, -1)
             + self.type_table(tokens.event_type_index)
             + self.gap_table(self._gaps(tokens))
             + self.position_table(tf.minimum(tokens.positions, self.max_tokens - 1))

@@ -1,5 +1,7 @@
 """Retrieval losses: exact softmax in chunks, sampled softmax, logQ."""
 
+from typing import Any
+
 import tensorflow as tf
 
 
@@ -118,7 +120,8 @@ def chunked_softmax_loss(
         )
         return loss, lambda upstream: tuple(upstream * g for g in gradients)
 
-    return loss_with_gradients(queries, candidates, candidate_bias, repeat_logits)
+    loss: Any = loss_with_gradients(queries, candidates, candidate_bias, repeat_logits)
+    return loss  # The stub keeps the signature of the undecorated function.
 
 
 def _softmax_over_chunks(
@@ -175,12 +178,12 @@ def _softmax_chunk(
 ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
     """Returns the loss of some positions and all gradients of it."""
     logits = tf.matmul(queries, candidates, transpose_b=True) + candidate_bias
-    has_repeats = repeat_columns.shape[1] != 0
+    places = tf.where(repeat_columns >= 0)  # [num_valid, 2]
+    cells = tf.stack(
+        [tf.cast(places[:, 0], tf.int32), tf.gather_nd(repeat_columns, places)], 1
+    )
+    has_repeats = repeat_columns.shape[1] != 0  # The scatter copies all logits.
     if has_repeats:
-        places = tf.where(repeat_columns >= 0)  # [num_valid, 2]
-        cells = tf.stack(
-            [tf.cast(places[:, 0], tf.int32), tf.gather_nd(repeat_columns, places)], 1
-        )
         extra = tf.gather_nd(repeat_logits, places)
         logits = tf.tensor_scatter_nd_add(logits, cells, extra)
     # One fused kernel gives the loss and softmax - onehot.

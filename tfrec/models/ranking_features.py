@@ -72,7 +72,7 @@ def cross_features(
     real = tf.cast(mask, tf.float32)
     even = tf.math.divide_no_nan(real, tf.reduce_sum(real, axis=1, keepdims=True))
     all_pools = tf.concat([pools, even[:, tf.newaxis]], axis=1)
-    numbers = [_log_count(item_table, candidate_index)[..., tf.newaxis]]
+    numbers = [tf.expand_dims(_log_count(item_table, candidate_index), -1)]
     for name in item_table.indices:
         same = _shared_values(item_table, name, candidate_index, request.item_index)
         numbers.append(tf.einsum("bcl,bpl->bcp", same, all_pools))
@@ -179,4 +179,4 @@ def neighbour_features(
     weight = tf.math.divide_no_nan(weight, tf.reduce_sum(weight, 1, keepdims=True))
     mean = tf.einsum("bce,be->bc", found, weight)
     total = tf.math.log1p(tf.reduce_sum(found, axis=2))
-    return tf.stack([found[..., 0], mean, tf.reduce_max(found, axis=2), total], axis=2)
+    return tf.stack([found[:, :, 0], mean, tf.reduce_max(found, axis=2), total], axis=2)

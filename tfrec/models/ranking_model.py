@@ -8,7 +8,7 @@ import tensorflow_recommenders as tfrs
 from tfrec.config import RankingConfig
 from tfrec.features.item_statistics import NUM_NEIGHBOURS, ItemStatistics
 from tfrec.features.item_table import ItemTable
-from tfrec.features.request import Request
+from tfrec.features.request import Leaf, Request
 from tfrec.features.time_buckets import NUM_GAP_BUCKETS, gap_bucket
 from tfrec.models.event_encoder import NUM_COUNT_BUCKETS
 from tfrec.models.ranking_features import (
@@ -34,9 +34,9 @@ class RankingInputs(NamedTuple):
     """
 
     request: Request
-    query_embeddings: tf.Tensor
-    candidate_index: tf.Tensor
-    retrieval_scores: tf.Tensor
+    query_embeddings: Leaf
+    candidate_index: Leaf
+    retrieval_scores: Leaf
 
 
 class RankingBatch(NamedTuple):
@@ -49,7 +49,7 @@ class RankingBatch(NamedTuple):
     """
 
     inputs: RankingInputs
-    labels: tf.Tensor
+    labels: Leaf
 
 
 class RankingModel(TrainableModel):
@@ -231,11 +231,12 @@ class RankingModel(TrainableModel):
         self, labels: tf.Tensor, logits: tf.Tensor, defined: tf.Tensor
     ) -> tf.Tensor:
         """Mean cross-entropy of the defined labels, over all heads."""
-        weight = tf.cast(defined, tf.float32)[..., tf.newaxis]
+        weight = tf.cast(defined, tf.float32)
+        # Keras averages over the last axis: here it is one label alone.
         total = self.pointwise(
-            tf.maximum(labels, 0.0)[..., tf.newaxis],
-            logits[..., tf.newaxis],
-            sample_weight=weight[..., 0],
+            tf.expand_dims(tf.maximum(labels, 0.0), -1),
+            tf.expand_dims(logits, -1),
+            sample_weight=weight,
         )
         return total / tf.maximum(tf.reduce_sum(weight), 1.0)
 

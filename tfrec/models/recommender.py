@@ -114,7 +114,8 @@ class TrainedRecommender(tf.Module):
         embeddings = self.encode(request).embeddings
         inputs = RankingInputs(request, embeddings, candidate_index, finite)
         logits = self.ranking(inputs)
-        probabilities = tf.sigmoid(logits) * tf.cast(known, tf.float32)[..., tf.newaxis]
+        probabilities = tf.sigmoid(logits)
+        probabilities *= tf.expand_dims(tf.cast(known, tf.float32), -1)
         scores = tf.where(known, self.ranking.scores(logits), -np.inf)
         heads = dict(
             zip(self.ranking.heads, tf.unstack(probabilities, axis=-1), strict=True)

@@ -81,7 +81,8 @@ class RepeatBias(tf.keras.layers.Layer):
         occurrences: Occurrences,
     ) -> RepeatLogits:
         num_tokens = tf.shape(tokens.item_index)[1]
-        row, place = query_tokens // num_tokens, query_tokens % num_tokens
+        row = query_tokens // num_tokens
+        place = query_tokens - row * num_tokens
         columns = tf.range(num_tokens)[tf.newaxis]
 
         def of_row(values: tf.Tensor) -> tf.Tensor:

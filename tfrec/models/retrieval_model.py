@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfrec.config import RetrievalConfig
 from tfrec.features.item_table import ItemTable
-from tfrec.features.request import Request
+from tfrec.features.request import Leaf, Request
 from tfrec.features.tokens import Tokens, find_occurrences, request_tokens
 from tfrec.models.candidate_tower import CandidateTower
 from tfrec.models.losses import chunked_softmax_loss, sampled_softmax_loss
@@ -30,10 +30,10 @@ class RetrievalBatch(NamedTuple):
     """
 
     tokens: Tokens
-    target_tokens: tf.Tensor
-    target_items: tf.Tensor
-    target_weights: tf.Tensor
-    target_context: dict[str, tf.Tensor]
+    target_tokens: Leaf
+    target_items: Leaf
+    target_weights: Leaf
+    target_context: dict[str, Leaf]
 
 
 class EncodedQueries(NamedTuple):

@@ -1,6 +1,6 @@
 """What both models share in training under Keras `fit`."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
@@ -20,11 +20,15 @@ class TrainableModel(tfrs.Model):
         dense_gradients: Whether sparse gradients are made dense.
     """
 
+    if TYPE_CHECKING:
+        # The stub of Keras lets `Model(...)` return a plain model.
+        def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
+
     def __init__(self, *, dense_gradients: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.dense_gradients = dense_gradients
         self.epochs_done = tf.Variable(
-            0, dtype=tf.int64, trainable=False, name="epochs_done"
+            tf.constant(0, tf.int64), trainable=False, name="epochs_done"
         )
 
     def train_step(self, inputs: Any) -> dict[str, tf.Tensor]:
@@ -39,5 +43,6 @@ class TrainableModel(tfrs.Model):
                 None if g is None else tf.convert_to_tensor(g) for g in gradients
             ]
         pairs = zip(gradients, self.trainable_variables, strict=True)
-        self.optimizer.apply_gradients((g, v) for g, v in pairs if g is not None)
+        optimizer: Any = self.optimizer  # None only before `compile`.
+        optimizer.apply_gradients((g, v) for g, v in pairs if g is not None)
         return {"loss": loss}

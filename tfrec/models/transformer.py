@@ -77,7 +77,7 @@ class TransformerBlock(tf.keras.layers.Layer):
 
     def _attend(self, x: tf.Tensor, mask: tf.Tensor, training: bool) -> tf.Tensor:
         num_rows, num_tokens = tf.unstack(tf.shape(x)[:2])
-        dim = x.shape[-1]
+        dim = self.contract.units
         head_dim = dim // self.num_heads
         joint = tf.reshape(
             self.projection(x), [num_rows, num_tokens, 3, self.num_heads, head_dim]

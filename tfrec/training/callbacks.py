@@ -16,7 +16,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from tfrec.models.trainable_model import TrainableModel
 from tfrec.run_record import write_json
 
 VALIDATION_PREFIX = "validation_"
@@ -50,10 +49,11 @@ class StopOnNan(tf.keras.callbacks.Callback):
     def _check(self, logs: Mapping[str, float] | None) -> None:
         loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
+            optimizer: Any = self.model.optimizer
             raise TrainingDivergedError(
                 f"The loss of the {self.what} model is {loss}. Lower "
                 f"`training.{self.what}.optimizer.learning_rate` (received: "
-                f"{float(self.model.optimizer.learning_rate)}), set "
+                f"{float(optimizer.learning_rate)}), set "
                 "`gradient_clip_norm`, or look for values far out of range in "
                 "numeric attributes. The best weights so far are kept."
             )
@@ -64,7 +64,7 @@ class EpochCounter(tf.keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Counts."""
-        model: TrainableModel = self.model
+        model: Any = self.model  # A `TrainableModel`.
         model.epochs_done.assign(epoch + 1)
 
 
