@@ -108,7 +108,7 @@ def _pairs(
 
 
 def _strongest(matrix: sp.csr_matrix, num_rows: int) -> Neighbours:
-    rows, columns, values = sp.find(matrix)
+    rows, columns, values = (np.asarray(part) for part in sp.find(matrix))
     # Ties go by column, which is the order of training counts.
     order = np.lexsort([columns, -values, rows])
     rows, columns, values = rows[order], columns[order], values[order]
