@@ -89,3 +89,20 @@ def test_bars_have_the_length_of_the_metric(
     assert widths == [0.3, 0.1, 0.5]
     colours = [bar.get_facecolor() for bar in panels[0].patches]
     assert colours[0] != colours[1] != colours[2]
+
+
+@pytest.mark.parametrize("missing", ["novel", "repeat"])
+def test_log_whose_targets_are_all_of_one_kind_has_one_panel(
+    metrics: dict[str, Any], tmp_path: Path, figures: list[Figure], missing: str
+) -> None:
+    only = {name: size for name, size in metrics["groups"].items() if name != missing}
+    scorers = {
+        name: {
+            **scorer,
+            "groups": {g: v for g, v in scorer["groups"].items() if g != missing},
+        }
+        for name, scorer in metrics["scorers"].items()
+    }
+    changed = {**metrics, "groups": only, "scorers": scorers}
+    plot_metrics(changed, tmp_path / "metrics.png")
+    assert len(figures[0].axes) == 1

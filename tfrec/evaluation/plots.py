@@ -63,7 +63,9 @@ def plot_metrics(
         metric: Which one; None: NDCG at 10, or at the longest list.
     """
     metric = metric or f"NDCG@{main_k(metrics)}"
-    groups = ["all", "novel"] if "repeat" in metrics["groups"] else ["all"]
+    # A log where every target is known, or none is, has one group only.
+    split = {"novel", "repeat"} <= metrics["groups"].keys()
+    groups = ["all", "novel"] if split else ["all"]
     height = 1.1 + 0.42 * len(metrics["scorers"])
     figure = Figure(figsize=(5.2 * len(groups) + 1, height), layout="constrained")
     panels = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
