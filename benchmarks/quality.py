@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tfrec.config_file import read_config
-from tfrec.run_record import git_state, write_json
+from tfrec.run_record import write_json
 
 MODELS = ("ranking", "retrieval")
 
@@ -117,8 +117,13 @@ def summarise(runs: Sequence[Path]) -> dict[str, Any]:
         "seconds": [sum(t.values()) for t in timings],
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python "
         f"{platform.python_version()}",
-        **git_state(),
+        "git_commit": read_versions(runs[0]).get("git_commit"),
     }
+
+
+def read_versions(run: Path) -> dict[str, Any]:
+    """Reads what the run was made with."""
+    return json.loads((run / "versions.json").read_text())
 
 
 def groups_of(scorer: Mapping[str, Any]) -> dict[str, Any]:

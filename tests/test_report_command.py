@@ -33,6 +33,7 @@ def write_run(path: Path, *, seed: int, ranking: float) -> Path:
     }
     (path / "metrics.json").write_text(json.dumps(metrics))
     (path / "timings.json").write_text(json.dumps({"retrieval": 60.0, "evaluate": 30}))
+    (path / "versions.json").write_text(json.dumps({"git_commit": "abc123"}))
     save_config(make_config(path), path / "config.yaml")
     return path
 
@@ -73,3 +74,4 @@ def test_summary_over_seeds_has_mean_deviation_and_gain(tmp_path):
     page = markdown({**result, "command": "python -m benchmarks.quality"})
     assert "| ranking | 0.2400 ± 0.0400" in page
     assert "1.5, 1.5, 1.5 minutes" in page
+    assert "Commit abc123." in page  # Of the runs, not of this moment.
