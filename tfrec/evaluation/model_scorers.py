@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfrec.data.histories import gather_requests
 from tfrec.data.store import EventSequences
 from tfrec.evaluation.protocols import EvaluationQueries
-from tfrec.features.request import Request
+from tfrec.features.request import Request, request_of
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.schema import NUM_SPECIAL_INDICES
 
@@ -45,7 +45,7 @@ class _ModelScorer:
             context={k: v[rows] for k, v in queries.context.items()},
             max_history_length=self.recommender.max_history_length,
         )
-        return Request(*arrays)
+        return request_of(arrays)
 
     def _compile(self, function: Any, context: dict[str, np.ndarray]) -> Any:
         if self._compiled is None:

@@ -108,7 +108,9 @@ def _pairs(
 
 
 def _strongest(matrix: sp.csr_matrix, num_rows: int) -> Neighbours:
-    rows, columns, values = (np.asarray(part) for part in sp.find(matrix))
+    entries = sp.coo_array(matrix)
+    rows, columns = entries.coords
+    values = np.asarray(entries.data, np.float64)
     # Ties go by column, which is the order of training counts.
     order = np.lexsort([columns, -values, rows])
     rows, columns, values = rows[order], columns[order], values[order]

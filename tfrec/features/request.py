@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from tfrec.data.histories import RequestArrays
+
 # A tensor in the graph, an array on its way in, a `tf.TensorSpec` in a signature.
 Leaf = Any
 
@@ -34,3 +36,12 @@ class Request(NamedTuple):
     def history_mask(self) -> tf.Tensor:
         """Returns bool `[batch_size, history_length]`, True for real events."""
         return tf.not_equal(self.item_index, 0)
+
+
+def request_of(arrays: RequestArrays) -> Request:
+    """Returns the request of gathered histories, field by field.
+
+    The arrays stay arrays: TensorFlow converts them where they enter a graph, on
+    the device where that graph runs.
+    """
+    return Request(**arrays._asdict())

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tfrec.data.batches import TokenArrays
 from tfrec.features.request import Leaf, Request
 
 
@@ -32,6 +33,11 @@ class Tokens(NamedTuple):
     next_timestamps: Leaf
     positions: Leaf
     segment_ids: Leaf
+
+
+def tokens_of(arrays: TokenArrays) -> Tokens:
+    """Returns the tokens of a training batch, field by field; arrays stay arrays."""
+    return Tokens(**arrays._asdict())
 
 
 def request_tokens(request: Request) -> Tokens:

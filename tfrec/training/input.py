@@ -10,7 +10,7 @@ from tfrec.config import ExperimentConfig
 from tfrec.data.batches import BatchBuilder
 from tfrec.data.store import EventSequences, PreparedDataset
 from tfrec.data.windows import find_targets
-from tfrec.features.tokens import Tokens
+from tfrec.features.tokens import Tokens, tokens_of
 from tfrec.models.retrieval_model import RetrievalBatch
 
 PREFETCH = 4  # Batches; each is built in a few milliseconds.
@@ -87,7 +87,7 @@ def endless_batches(
         epoch = first_epoch()
         while True:
             for batch in builder.epoch(epoch):
-                yield RetrievalBatch(Tokens(*batch.tokens), *batch[1:])
+                yield RetrievalBatch(tokens_of(batch.tokens), *batch[1:])
             epoch += 1
 
     spec = batch_spec(builder.sequences)

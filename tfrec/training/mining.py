@@ -5,7 +5,7 @@ to the training targets, so its scores of those are better than it can do on
 anything new, and a ranking model would learn to trust them too much.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -14,58 +14,15 @@ from rich.progress import track
 from tfrec.config import ExperimentConfig
 from tfrec.data.histories import gather_requests
 from tfrec.data.store import VALIDATION, EventSequences, Impressions
+from tfrec.data.windows import places_in_basket
 from tfrec.evaluation.model_scorers import request_spec
-from tfrec.features.request import Request
+from tfrec.features.request import Request, request_of
 from tfrec.models.ranking_model import UNDEFINED_LABEL
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.schema import NUM_SPECIAL_INDICES, Schema
+from tfrec.training.ranking_lists import RankingLists
 
 BATCH_SIZE = 256
-
-
-@dataclass(frozen=True)
-class RankingLists:
-    """Candidates of many requests with what became of them.
-
-    Attributes:
-        user_rows: int32 `[num_lists]`.
-        history_ends: int64 `[num_lists]`, absolute, exclusive.
-        request_timestamps: int64 `[num_lists]`.
-        context: Per context attribute `[num_lists]`.
-        candidate_index: int32 `[num_lists, num_candidates]`; 0 is padding.
-        labels: int8 `[num_lists, num_candidates, num_heads]`: 1, 0 or -1.
-        query_embeddings: float32 `[num_lists, embedding_dim]`.
-        retrieval_scores: float32 `[num_lists, num_candidates]`.
-        relevant: bool `[num_lists, num_candidates]`, the positives of retrieval.
-        num_relevant: int32 `[num_lists]`, positives, also those not retrieved.
-    """
-
-    user_rows: np.ndarray
-    history_ends: np.ndarray
-    request_timestamps: np.ndarray
-    context: dict[str, np.ndarray]
-    candidate_index: np.ndarray
-    labels: np.ndarray
-    query_embeddings: np.ndarray
-    retrieval_scores: np.ndarray
-    relevant: np.ndarray
-    num_relevant: np.ndarray
-
-    @property
-    def num_lists(self) -> int:
-        """Number of lists."""
-        return len(self.user_rows)
-
-    def take(self, rows: np.ndarray) -> "RankingLists":
-        """Returns some of the lists."""
-        picked = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, dict):
-                picked[field.name] = {k: v[rows] for k, v in value.items()}
-            else:
-                picked[field.name] = value[rows]
-        return RankingLists(**picked)
 
 
 @dataclass(frozen=True)
@@ -182,7 +139,7 @@ def _validation_requests(
     events = np.flatnonzero(is_target)
     ends = events
     if config.retrieval.simultaneous_events == "unordered":
-        ends = _basket_starts(sequences)[events]
+        ends = events - places_in_basket(sequences)[events]
     history_ends, request_of_event = np.unique(ends, return_inverse=True)
     limit = config.ranking.max_training_queries if config.ranking else 1
     if len(history_ends) > limit:
@@ -202,16 +159,6 @@ def _validation_requests(
         events,
         request_of_event,
     )
-
-
-def _basket_starts(sequences: EventSequences) -> np.ndarray:
-    """Returns per event the first event of the same user and time."""
-    number = np.arange(len(sequences.timestamps))
-    begins = np.ones(len(number), bool)
-    begins[1:] = (sequences.timestamps[1:] != sequences.timestamps[:-1]) | (
-        sequences.user_rows[1:] != sequences.user_rows[:-1]
-    )
-    return np.maximum.accumulate(np.where(begins, number, 0))
 
 
 def _events_before(
@@ -253,7 +200,7 @@ def _retrieve(
             context={name: v[rows] for name, v in requests.context.items()},
             max_history_length=recommender.max_history_length,
         )
-        embedding, scores = encode(Request(*arrays))
+        embedding, scores = encode(request_of(arrays))
         if candidates is None:
             pool = scores.numpy()
             if exclude_seen:

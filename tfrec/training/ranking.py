@@ -1,6 +1,5 @@
 """Builds and trains the ranking model on mined candidates and impressions."""
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,22 +7,19 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec.config import ExperimentConfig, RankingConfig
-from tfrec.data.histories import gather_requests
-from tfrec.data.store import EventSequences, PreparedDataset
-from tfrec.evaluation.metrics import metric_names, parse_metric, query_metrics
-from tfrec.evaluation.model_scorers import request_spec
+from tfrec.data.store import PreparedDataset
 from tfrec.features.item_statistics import measure_items
 from tfrec.features.item_table import ItemTable
 from tfrec.features.request import Request
-from tfrec.models.ranking_model import RankingBatch, RankingInputs, RankingModel
+from tfrec.models.ranking_model import RankingInputs, RankingModel
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalModel
 from tfrec.training.fitting import fit, make_optimizer
-from tfrec.training.input import PREFETCH
-from tfrec.training.mining import RankingLists, impression_lists, mine_candidates
+from tfrec.training.mining import impression_lists, mine_candidates
+from tfrec.training.ranking_batches import RankingBatches
+from tfrec.training.ranking_lists import RankingLists
+from tfrec.training.ranking_validation import RankingValidator
 from tfrec.training.retrieval import context_sizes
-
-MISS = np.iinfo(np.int32).max  # The rank of a positive that is not in the list.
 
 
 def build_ranking_model(
@@ -139,166 +135,3 @@ def _check_lists(train: RankingLists, holdout: RankingLists) -> None:
             f"{holdout.num_lists} held out. Set `ranking: null`, lengthen "
             "`data.split.validation_days`, or raise `ranking.num_candidates`."
         )
-
-
-class RankingBatches:
-    """Gives batches of lists, shuffled by seed and epoch.
-
-    Args:
-        sequences: The events of the histories.
-        sources: Lists of different origin; a batch holds lists of one of them.
-        max_history_length: Events that are read.
-        batch_candidates: Candidates of a batch, about.
-        seed: Of the order.
-    """
-
-    def __init__(
-        self,
-        sequences: EventSequences,
-        sources: list[RankingLists],
-        *,
-        max_history_length: int,
-        batch_candidates: int,
-        seed: int,
-    ) -> None:
-        self.sequences = sequences
-        self.sources = [s for s in sources if s.num_lists]
-        self.max_history_length = max_history_length
-        self.sizes = [
-            max(batch_candidates // s.candidate_index.shape[1], 1) for s in self.sources
-        ]
-        self.seed = seed
-
-    @property
-    def num_batches(self) -> int:
-        """Batches of an epoch."""
-        pairs = zip(self.sources, self.sizes, strict=True)
-        return sum(-(-s.num_lists // size) for s, size in pairs)
-
-    def epoch(self, number: int) -> Iterator[RankingBatch]:
-        """Yields the batches of epoch `number`, counted from 0."""
-        rng = np.random.default_rng([self.seed, number])
-        parts = []
-        for source, size in zip(self.sources, self.sizes, strict=True):
-            order = rng.permutation(source.num_lists)
-            starts = range(0, len(order), size)
-            parts += [(source, order[start : start + size]) for start in starts]
-        for i in rng.permutation(len(parts)):
-            source, rows = parts[i]
-            yield make_batch(
-                self.sequences,
-                source.take(rows),
-                max_history_length=self.max_history_length,
-            )
-
-    def distributed(self, strategy: tf.distribute.Strategy, model: RankingModel) -> Any:
-        """Returns all epochs behind one another, for the replicas of a strategy."""
-        spec = batch_spec(self.sequences, self.sources[0])
-
-        def generate() -> Iterator[RankingBatch]:
-            epoch = int(model.epochs_done.numpy())
-            while True:
-                yield from self.epoch(epoch)
-                epoch += 1
-
-        def dataset(context: tf.distribute.InputContext | None = None) -> Any:
-            batches = tf.data.Dataset.from_generator(generate, output_signature=spec)
-            if context is not None and context.num_input_pipelines > 1:
-                batches = batches.shard(
-                    context.num_input_pipelines, context.input_pipeline_id
-                )
-            return batches.prefetch(PREFETCH)
-
-        if strategy.num_replicas_in_sync > 1:
-            return strategy.distribute_datasets_from_function(dataset)
-        return dataset()
-
-
-def batch_spec(sequences: EventSequences, lists: RankingLists) -> RankingBatch:
-    """Returns the `tf.TensorSpec`s of a batch."""
-    rows = [None, None]
-    inputs = RankingInputs(
-        request_spec(sequences.context),
-        tf.TensorSpec([None, lists.query_embeddings.shape[1]], tf.float32),
-        tf.TensorSpec(rows, tf.int32),
-        tf.TensorSpec(rows, tf.float32),
-    )
-    labels = tf.TensorSpec([None, None, lists.labels.shape[2]], tf.int8)
-    return RankingBatch(inputs, labels)
-
-
-def make_batch(
-    sequences: EventSequences, lists: RankingLists, *, max_history_length: int
-) -> RankingBatch:
-    """Lays out lists with their histories."""
-    arrays = gather_requests(
-        sequences,
-        lists.user_rows,
-        lists.history_ends,
-        request_timestamps=lists.request_timestamps,
-        context=lists.context,
-        max_history_length=max_history_length,
-    )
-    inputs = RankingInputs(
-        Request(*arrays),
-        lists.query_embeddings,
-        lists.candidate_index,
-        lists.retrieval_scores,
-    )
-    return RankingBatch(inputs, lists.labels)
-
-
-class RankingValidator:
-    """Metrics of retrieved and then ranked lists, as served, on held-out users."""
-
-    def __init__(
-        self,
-        sequences: EventSequences,
-        lists: RankingLists,
-        model: RankingModel,
-        *,
-        metric: str,
-        max_history_length: int,
-    ) -> None:
-        self.sequences = sequences
-        self.lists = lists
-        self.k = parse_metric(metric)[1]
-        self.max_history_length = max_history_length
-
-        @tf.function(input_signature=[batch_spec(sequences, lists)])
-        def score(batch: RankingBatch) -> tf.Tensor:
-            return model.scores(model(batch.inputs, training=False))
-
-        self.score = score
-
-    def __call__(self) -> Mapping[str, float]:
-        """Returns the metrics of the model as it is now."""
-        scores = []
-        for start in range(0, self.lists.num_lists, 64):
-            rows = np.arange(start, min(start + 64, self.lists.num_lists))
-            batch = make_batch(
-                self.sequences,
-                self.lists.take(rows),
-                max_history_length=self.max_history_length,
-            )
-            scores.append(self.score(batch).numpy())
-        return self._metrics(np.concatenate(scores))
-
-    def retrieval_order(self) -> Mapping[str, float]:
-        """Returns the metrics of the same lists in the order of retrieval."""
-        return self._metrics(self.lists.retrieval_scores)
-
-    def _metrics(self, scores: np.ndarray) -> dict[str, float]:
-        query, place = np.nonzero(self.lists.relevant)
-        own = scores[query, place][:, None]
-        ranks = (scores[query] >= own).sum(axis=1)  # Ties against the model.
-        missing = self.lists.num_relevant - self.lists.relevant.sum(axis=1)
-        lost = np.repeat(np.arange(len(missing)), missing)
-        values = query_metrics(
-            np.concatenate([ranks, np.full(len(lost), MISS)]),
-            np.concatenate([query, lost]),
-            ks=(self.k,),
-            num_queries=self.lists.num_lists,
-        )
-        means = values.mean(axis=0).tolist()
-        return dict(zip(metric_names((self.k,)), means, strict=True))
