@@ -13,7 +13,9 @@ class Windows:
     """Stretches of events that are learned together.
 
     The tokens of a window are the start token and the events
-    `starts[w]:stops[w] - 1`; the targets are its events `starts[w]:stops[w]`.
+    `starts[w]:stops[w] - 1`; the targets are its events `starts[w]:stops[w]`, but
+    for the first where the window does not open a history: what came before it
+    is not in the window, and the window before asks for it.
 
     Attributes:
         starts: int64 `[num_windows]`, absolute event numbers.
@@ -77,11 +79,11 @@ def find_targets(
         weights /= weights[is_target].mean()
     offsets = np.zeros(len(weights), np.int32)
     if simultaneous_unordered:
-        offsets = _places_in_basket(sequences)
+        offsets = places_in_basket(sequences)
     return Targets(weights, offsets)
 
 
-def _places_in_basket(sequences: EventSequences) -> np.ndarray:
+def places_in_basket(sequences: EventSequences) -> np.ndarray:
     """Returns how many events of the same user and time stand before each event."""
     number = np.arange(len(sequences.item_index), dtype=np.int64)
     begins = np.ones(len(number), bool)
@@ -102,26 +104,55 @@ def cut_windows(
     """Cuts every user's events into windows of at most `max_length`.
 
     Where a history is longer, the cuts shift at random from epoch to epoch, so
-    that an event is learned with different amounts of history. Events behind a
-    user's last target are left out, and windows without a target.
+    that an event is learned with different amounts of history. The next window
+    begins one event before the cut: that event is read but not asked for again,
+    so every target is asked for exactly once. Cuts fall between baskets. Of a
+    basket longer than a window the end is left out: its query would stand before
+    the basket. Left out are also events behind a user's last target, and windows
+    without a target.
     """
     is_target = targets.weights > 0
     number = np.arange(len(is_target), dtype=np.int64)
     ends = np.zeros(sequences.num_users, np.int64)
     np.maximum.at(ends, sequences.user_rows[is_target], number[is_target] + 1)
-    begins = sequences.offsets[:-1]
-    lengths = np.maximum(ends - begins, 0)
-    long = lengths > max_length
+    users = np.flatnonzero(ends > sequences.offsets[:-1])
+    starts, end = sequences.offsets[users], ends[users]
+    baskets = (number - targets.query_offsets, _basket_ends(targets.query_offsets))
     # The first window of a long history is shortened by a random amount.
-    first = np.where(long, rng.integers(1, max_length + 1, len(lengths)), max_length)
-    rest = np.maximum(lengths - first, 0)
-    counts = np.where(lengths > 0, 1 + -(-rest // max_length), 0)
-    user = np.repeat(np.arange(len(counts)), counts)
-    place = np.arange(len(user)) - np.repeat(np.cumsum(counts) - counts, counts)
-    shift = np.where(place > 0, first[user] + (place - 1) * max_length, 0)
-    starts = begins[user] + shift
-    width = np.where(place > 0, max_length, first[user])
-    stops = np.minimum(starts + width, ends[user])
+    width = rng.integers(1, max_length + 1, len(users))
+    width = np.where(end - starts > max_length, width, max_length)
+    asked = starts  # The first event of each window that is asked for.
+    rounds = []
+    while len(starts):
+        limit = np.minimum(starts + max_length, end)
+        wanted = np.minimum(starts + width, limit)
+        begin, behind = (edges[wanted - 1] for edges in baskets)
+        # Back to where the cut basket begins, or else on as far as it goes.
+        moved = np.where(begin > asked, begin, np.minimum(behind, limit))
+        stops = np.where(np.minimum(behind, end) > wanted, moved, wanted)
+        rounds.append((starts, stops, asked))
+        asked = np.maximum(stops, baskets[1][stops - 1])
+        going = (asked < end) & (max_length > 1)
+        asked, end = asked[going], end[going]
+        starts, width = asked - 1, np.full(len(asked), max_length)
+    return _with_targets(rounds, is_target)
+
+
+def _basket_ends(query_offsets: np.ndarray) -> np.ndarray:
+    """Returns per event the first event behind its basket."""
+    number = np.arange(len(query_offsets), dtype=np.int64)
+    begins = np.where(query_offsets == 0, number, len(number))
+    following = np.minimum.accumulate(begins[::-1])[::-1]
+    return np.append(following, len(number))[1:]
+
+
+def _with_targets(
+    rounds: list[tuple[np.ndarray, np.ndarray, np.ndarray]], is_target: np.ndarray
+) -> Windows:
+    if not rounds:
+        none = np.zeros(0, np.int64)
+        return Windows(none, none, none.astype(bool))
+    starts, stops, asked = (np.concatenate(part) for part in zip(*rounds, strict=True))
     before = np.concatenate([[0], np.cumsum(is_target)])
-    useful = before[stops] > before[starts]
-    return Windows(starts[useful], stops[useful], (place == 0)[useful])
+    useful = before[stops] > before[asked]
+    return Windows(starts, stops, starts == asked).take(useful)
