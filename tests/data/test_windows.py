@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.synthetic import make_sequences
-from tfrec.data.windows import cut_windows, find_targets
+from tfrec.data.windows import Targets, Windows, cut_windows, find_targets
 from tfrec.schema import Schema
 
 SCHEMA = Schema(event_types=("view", "cart"), target_event_types=("view",))
@@ -43,8 +43,20 @@ def test_events_of_one_time_are_asked_for_together():
     np.testing.assert_array_equal(targets.query_offsets, [0, 0, 1, 2, 0, 1])
 
 
-@pytest.mark.parametrize("max_length", [1, 3, 4, 100])
-def test_every_target_is_in_exactly_one_window(max_length):
+def asked_for(windows: Windows, targets: Targets) -> list[int]:
+    """Events that windows ask for: with a query that knows the history before."""
+    events = []
+    spans = zip(windows.starts, windows.stops, windows.opens, strict=True)
+    for start, stop, opens in spans:
+        for event in range(start, stop):
+            known = event - targets.query_offsets[event] > start
+            if targets.weights[event] > 0 and (opens or known):
+                events.append(event)
+    return sorted(events)
+
+
+@pytest.mark.parametrize("max_length", [2, 3, 4, 100])
+def test_every_target_is_asked_for_exactly_once_per_epoch(max_length: int):
     rng = np.random.default_rng(0)
     lengths = [1, 2, 3, 7, 12, 30]
     sequences = make_sequences(
@@ -55,13 +67,73 @@ def test_every_target_is_in_exactly_one_window(max_length):
         windows = cut_windows(
             sequences, targets, max_length, rng=np.random.default_rng(epoch)
         )
-        covered = np.zeros(sum(lengths), int)
-        for start, stop in zip(windows.starts, windows.stops, strict=True):
-            assert 0 < stop - start <= max_length
-            covered[start:stop] += 1
-        np.testing.assert_array_equal(covered, 1)
+        assert asked_for(windows, targets) == list(range(sum(lengths)))
+        assert windows.lengths.max() <= max_length
+        assert windows.lengths.min() >= 1
+        users = sequences.user_rows
+        np.testing.assert_array_equal(
+            users[windows.starts], users[windows.stops - 1], "a window of two users"
+        )
         opens = np.isin(windows.starts, sequences.offsets[:-1])
         np.testing.assert_array_equal(windows.opens, opens)
+
+
+def test_baskets_that_fit_a_window_are_asked_for_whole_exactly_once():
+    rng = np.random.default_rng(0)
+    # Baskets of 1 to 4 events; windows of 5 events hold any one of them and the
+    # event before it.
+    times = [np.repeat(np.arange(40), rng.integers(1, 5, 40)) for _ in range(3)]
+    sequences = make_sequences(
+        [rng.integers(0, 5, len(t)) for t in times],
+        timestamps=times,
+        splits=[[0] * len(t) for t in times],
+    )
+    targets = find_targets(sequences, SCHEMA, simultaneous_unordered=True)
+    everything = list(range(len(sequences.item_index)))
+    for epoch in range(5):
+        windows = cut_windows(sequences, targets, 5, rng=np.random.default_rng(epoch))
+        assert asked_for(windows, targets) == everything
+        assert windows.lengths.max() <= 5
+
+
+def test_end_of_a_basket_longer_than_a_window_is_left_out_and_nothing_else():
+    times = [1, *[2] * 9, 3, 4]
+    sequences = make_sequences(
+        [np.zeros(12, int)], timestamps=[times], splits=[[0] * 12]
+    )
+    targets = find_targets(sequences, SCHEMA, simultaneous_unordered=True)
+    for epoch in range(8):
+        windows = cut_windows(sequences, targets, 5, rng=np.random.default_rng(epoch))
+        asked = asked_for(windows, targets)
+        # A window holds event 0 and four of the nine, or begins with them.
+        assert asked in ([0, 1, 2, 3, 4, 10, 11],)
+        assert windows.lengths.max() <= 5
+
+
+def test_window_of_one_token_asks_for_the_first_event_only():
+    sequences = make_sequences([[0, 1, 2], [3]], splits=[[0] * 3, [0]])
+    targets = find_targets(sequences, SCHEMA)
+    windows = cut_windows(sequences, targets, 1, rng=np.random.default_rng(0))
+    assert asked_for(windows, targets) == [0, 3]
+
+
+def test_windows_whose_only_target_was_asked_for_before_are_left_out():
+    # Targets are the first and the last but one of ten events.
+    splits = [[0, 1, 1, 1, 1, 1, 1, 1, 0, 1]]
+    sequences = make_sequences([np.zeros(10, int)], splits=splits)
+    targets = find_targets(sequences, SCHEMA)
+    for epoch in range(8):
+        windows = cut_windows(sequences, targets, 3, rng=np.random.default_rng(epoch))
+        assert asked_for(windows, targets) == [0, 8]
+        assert len(windows.starts) == 2
+
+
+def test_nothing_to_learn_gives_no_windows():
+    sequences = make_sequences([[0, 1]], splits=[[1, 2]])
+    targets = find_targets(sequences, SCHEMA)
+    windows = cut_windows(sequences, targets, 3, rng=np.random.default_rng(0))
+    assert (len(windows.starts), len(windows.stops), len(windows.opens)) == (0, 0, 0)
+    assert windows.opens.dtype == bool
 
 
 def test_windows_without_a_target_are_left_out():

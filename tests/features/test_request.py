@@ -75,5 +75,5 @@ def test_model_reads_arrays_as_it_reads_tensors():
     vectors = model.item_vectors()
     found = model.encode(request_of(arrays), vectors).embeddings
     expected = model.encode(tensors, vectors).embeddings
-    assert found.shape[0] == 3 and np.abs(found[0] - found[1]).max() > 1e-3
+    assert np.abs(found[0] - found[1]).max() > 1e-3
     np.testing.assert_allclose(found, expected, atol=1e-6)

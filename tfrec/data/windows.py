@@ -119,7 +119,7 @@ def cut_windows(
     starts, end = sequences.offsets[users], ends[users]
     baskets = (number - targets.query_offsets, _basket_ends(targets.query_offsets))
     # The first window of a long history is shortened by a random amount.
-    width = rng.integers(1, max_length + 1, len(users))
+    width = rng.integers(min(2, max_length), max_length + 1, len(users))
     width = np.where(end - starts > max_length, width, max_length)
     asked = starts  # The first event of each window that is asked for.
     rounds = []
