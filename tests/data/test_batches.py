@@ -128,3 +128,14 @@ def test_context_of_a_target_is_that_of_its_event():
     (batch,) = make_builder(sequences, "bucketed").epoch(0)
     pairs = zip(batch.target_items, batch.target_context["country"], strict=True)
     assert sorted((int(i), int(c)) for i, c in pairs) == [(2, 5), (3, 6), (4, 7)]
+
+
+def test_a_batch_without_a_target_is_left_out():
+    # The window behind the cut holds one target only, and its start token knows
+    # nothing of what came before.
+    sequences = random_sequences([3])
+    builder = make_builder(sequences, "bucketed", max_length=2, batch_tokens=2)
+    for epoch in range(6):
+        batches = list(builder.epoch(epoch))
+        assert batches
+        assert all(len(batch.target_items) for batch in batches)

@@ -110,6 +110,29 @@ def test_chunked_softmax_stays_finite_at_extreme_logits():
     np.testing.assert_allclose(loss, 2e4, rtol=1e-5)
 
 
+def test_chunked_softmax_of_no_position_is_zero_with_zero_gradients(problem):
+    candidates = problem["candidates"]
+
+    @tf.function
+    def empty() -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(candidates)
+            loss = chunked_softmax_loss(
+                tf.zeros((0, DIM)),
+                candidates,
+                problem["bias"],
+                tf.zeros(0, tf.int32),
+                tf.zeros(0),
+                repeat_columns=tf.zeros((0, 3), tf.int32),
+                repeat_logits=tf.zeros((0, 3)),
+            )
+        return loss, tape.gradient(loss, candidates)
+
+    loss, gradient = empty()
+    assert float(loss) == 0.0
+    np.testing.assert_array_equal(gradient, np.zeros((NUM_ITEMS, DIM)))
+
+
 def test_chunked_softmax_rejects_an_empty_chunk(problem):
     with pytest.raises(ValueError, match="chunk_size=0"):
         chunked_softmax_loss(

@@ -132,7 +132,8 @@ def _softmax_over_chunks(
 ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
     """Loops over chunks of positions, adding up the loss and its gradients."""
     num_positions = tf.shape(rows[0])[0]
-    num_chunks = (num_positions + chunk_size - 1) // chunk_size
+    # At least one, if empty: an empty list of parts has no shape to join.
+    num_chunks = tf.maximum((num_positions + chunk_size - 1) // chunk_size, 1)
     per_row = [
         tf.TensorArray(tf.float32, num_chunks, infer_shape=False) for _ in range(2)
     ]
