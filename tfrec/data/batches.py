@@ -79,13 +79,10 @@ class BatchBuilder:
         rng = np.random.default_rng([self.seed, number])
         windows = cut_windows(self.sequences, self.targets, self.max_length, rng=rng)
         for rows, layout in self._layouts(windows, rng):
-            batch = self._fill(windows.take(rows), layout)
-            # A window within a history may hold nothing but its first target.
-            if len(batch.target_items):
-                yield batch
+            yield self._fill(windows.take(rows), layout)
 
     def num_batches(self, number: int = 0) -> int:
-        """Returns how many batches epoch `number` has at most."""
+        """Returns how many batches epoch `number` has."""
         rng = np.random.default_rng([self.seed, number])
         windows = cut_windows(self.sequences, self.targets, self.max_length, rng=rng)
         return len(self._layouts(windows, rng))
