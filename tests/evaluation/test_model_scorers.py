@@ -4,7 +4,11 @@ import tensorflow as tf
 from tests.models.test_recommender import make_ranking_model
 from tests.models.toys import NUM_ITEMS, SCHEMA, request, toy_model
 from tests.synthetic import make_sequences
-from tfrec.evaluation.model_scorers import PipelineScorer, RetrievalScorer
+from tfrec.evaluation.model_scorers import (
+    PipelineScorer,
+    RetrievalScorer,
+    request_spec,
+)
 from tfrec.evaluation.protocols import build_queries
 from tfrec.models.recommender import TrainedRecommender
 
@@ -61,3 +65,79 @@ def test_seen_items_give_up_their_places_among_the_candidates():
     assert len(unseen) == 2
     # Places given by rank are above 0: both unseen items have one of the three.
     assert set(unseen) <= set(np.flatnonzero(scores > 0))
+
+
+def test_hidden_items_stay_behind_whatever_ranking_makes_of_their_scores():
+    sequences = make_sequences([list(range(NUM_ITEMS - 3)) + [6, 7]])
+    queries = build_queries(sequences, SCHEMA, split="test", targets="next")
+    recommender = make_recommender()
+    assert recommender.ranking is not None
+    # A model that likes low retrieval scores would put a hidden item first.
+    recommender.ranking.retrieval_weight.assign(
+        tf.fill(recommender.ranking.retrieval_weight.shape, -5.0)
+    )
+    scorer = PipelineScorer(recommender, exclude_seen=True)
+    scores = scorer.score(sequences, queries, np.array([0]))[0]
+    seen = set(sequences.item_index[: queries.history_ends[0]].tolist())
+    unseen = {i for i in range(NUM_ITEMS) if i + 2 not in seen}
+    assert set(np.argsort(-scores)[:2].tolist()) == unseen
+
+
+def test_each_query_is_scored_alone_whatever_stands_beside_it():
+    queries = build_queries(SEQUENCES, SCHEMA, split="test", targets="next")
+    recommender = make_recommender()
+    for scorer in (RetrievalScorer(recommender), PipelineScorer(recommender)):
+        together = scorer.score(SEQUENCES, queries, np.array([2, 0, 1]))
+        alone = [scorer.score(SEQUENCES, queries, np.array([row])) for row in (2, 0, 1)]
+        assert together.shape == (3, NUM_ITEMS)
+        assert together.dtype == np.float32
+        np.testing.assert_allclose(together, np.concatenate(alone), atol=1e-5)
+
+
+def test_only_the_newest_events_of_a_long_history_are_read():
+    history = [0, 1, 2, 3, 4, 5, 6, 7, 3, 5, 0]
+    changed = [7, 7, 7, 7, *history[4:]]  # The model reads six events of nine.
+    recommender = make_recommender()
+    assert recommender.max_history_length == 6
+    scores = []
+    for items in (history, changed):
+        sequences = make_sequences([items])
+        queries = build_queries(sequences, SCHEMA, split="test", targets="next")
+        rows = np.array([0])
+        requests = RetrievalScorer(recommender).requests(sequences, queries, rows)
+        assert (requests.item_index - 2).tolist() == [history[4:10]]
+        scores.append(RetrievalScorer(recommender).score(sequences, queries, rows))
+    np.testing.assert_array_equal(scores[0], scores[1])
+
+
+def test_context_of_a_query_is_part_of_its_request():
+    sequences = make_sequences(
+        [[0, 1, 2], [3, 4, 5]],
+        context={
+            "country": np.array([2, 3, 4, 5, 6, 7], np.int32),
+            "hour": np.array([0, 1, 2, 3, 4, 5], np.float32),
+        },
+    )
+    queries = build_queries(sequences, SCHEMA, split="test", targets="next")
+    scorer = RetrievalScorer(make_recommender())
+    request_ = scorer.requests(sequences, queries, np.array([1, 0]))
+    # The test event is the last of each user.
+    np.testing.assert_array_equal(request_.context["country"], [7, 4])
+    np.testing.assert_array_equal(request_.context["hour"], [5, 2])
+    spec = request_spec(queries.context)
+    assert spec.context["country"].dtype == tf.int32
+    assert spec.context["hour"].dtype == tf.float32
+
+
+def test_specs_accept_every_batch_of_requests():
+    queries = build_queries(SEQUENCES, SCHEMA, split="test", targets="next")
+    requests = RetrievalScorer(make_recommender()).requests(
+        SEQUENCES, queries, np.arange(3)
+    )
+    pairs = zip(
+        tf.nest.flatten(request_spec(queries.context)),
+        tf.nest.flatten(requests),
+        strict=True,
+    )
+    for spec, array in pairs:
+        assert spec.is_compatible_with(tf.convert_to_tensor(array))

@@ -16,3 +16,15 @@ def test_buckets_double_and_are_bounded():
 def test_unknown_gaps_have_their_own_bucket():
     gap = tf.constant([100], tf.int64)
     np.testing.assert_array_equal(gap_bucket(gap, tf.constant([False])), [0])
+
+
+def test_bucket_is_the_bit_length_of_the_gap():
+    rng = np.random.default_rng(0)
+    powers = [2**n + d for n in range(40) for d in (-2, -1, 0, 1) if 2**n + d >= 0]
+    gaps = [*powers, *rng.integers(0, 2**31, 500).tolist()]
+    # floor(log2(m)) + 1 of a whole number m > 0 is its length in binary digits.
+    expected = [min((1 + gap).bit_length(), 31) for gap in gaps]
+    gap = tf.constant(gaps, tf.int64)
+    buckets = gap_bucket(gap, tf.ones_like(gap, tf.bool))
+    assert buckets.dtype == tf.int32
+    np.testing.assert_array_equal(buckets, expected)

@@ -10,7 +10,7 @@ from tfrec.data.store import EventSequences
 from tfrec.evaluation.protocols import EvaluationQueries
 from tfrec.features.request import Request, request_of
 from tfrec.models.recommender import TrainedRecommender
-from tfrec.schema import NUM_SPECIAL_INDICES
+from tfrec.schema import NUM_SPECIAL_INDICES, PADDING_INDEX
 
 
 def request_spec(context: dict[str, np.ndarray]) -> Request:
@@ -114,10 +114,12 @@ class PipelineScorer(_ModelScorer):
             places = tf.where(request.item_index >= NUM_SPECIAL_INDICES)
             column = tf.gather_nd(request.item_index, places) - NUM_SPECIAL_INDICES
             cells = tf.stack([places[:, 0], tf.cast(column, tf.int64)], axis=1)
-            hidden = tf.fill([tf.shape(cells)[0]], pool.dtype.min)
+            hidden = tf.fill([tf.shape(cells)[0]], -np.inf)
             pool = tf.tensor_scatter_nd_update(pool, cells, hidden)
         k = min(self.recommender.num_candidates, self.recommender.num_items)
         top, columns = tf.math.top_k(pool, k)
-        ranked = self.recommender.rank(request, columns + NUM_SPECIAL_INDICES, top)
+        # As served: where all that is left is hidden, there is no candidate.
+        index = tf.where(top > -np.inf, columns + NUM_SPECIAL_INDICES, PADDING_INDEX)
+        ranked = self.recommender.rank(request, index, top)
         order = tf.argsort(ranked.scores, direction="DESCENDING", stable=True)
         return scores, columns, order
