@@ -48,10 +48,14 @@ def asked_for(windows: Windows, targets: Targets) -> list[int]:
     events = []
     spans = zip(windows.starts, windows.stops, windows.opens, strict=True)
     for start, stop, opens in spans:
-        for event in range(start, stop):
-            known = event - targets.query_offsets[event] > start
-            if targets.weights[event] > 0 and (opens or known):
-                events.append(event)
+        own = [
+            event
+            for event in range(start, stop)
+            if targets.weights[event] > 0
+            and (opens or event - targets.query_offsets[event] > start)
+        ]
+        assert own, f"window {start}:{stop} asks for nothing"
+        events += own
     return sorted(events)
 
 
@@ -106,7 +110,7 @@ def test_end_of_a_basket_longer_than_a_window_is_left_out_and_nothing_else():
         windows = cut_windows(sequences, targets, 5, rng=np.random.default_rng(epoch))
         asked = asked_for(windows, targets)
         # A window holds event 0 and four of the nine, or begins with them.
-        assert asked in ([0, 1, 2, 3, 4, 10, 11],)
+        assert asked == [0, 1, 2, 3, 4, 10, 11]
         assert windows.lengths.max() <= 5
 
 
@@ -118,14 +122,24 @@ def test_window_of_one_token_asks_for_the_first_event_only():
 
 
 def test_windows_whose_only_target_was_asked_for_before_are_left_out():
-    # Targets are the first and the last but one of ten events.
-    splits = [[0, 1, 1, 1, 1, 1, 1, 1, 0, 1]]
+    # Targets are the first, the fifth and the last but one of ten events.
+    splits = [[0, 1, 1, 1, 0, 1, 1, 1, 0, 1]]
     sequences = make_sequences([np.zeros(10, int)], splits=splits)
     targets = find_targets(sequences, SCHEMA)
     for epoch in range(8):
         windows = cut_windows(sequences, targets, 3, rng=np.random.default_rng(epoch))
-        assert asked_for(windows, targets) == [0, 8]
-        assert len(windows.starts) == 2
+        assert asked_for(windows, targets) == [0, 4, 8]
+        assert len(windows.starts) == 3
+
+
+def test_history_that_fits_is_one_window_even_if_its_last_basket_goes_on():
+    # The last basket is events 2 to 4, of which 3 and 4 are no targets.
+    sequences = make_sequences(
+        [[0, 1, 2, 3, 4]], timestamps=[[1, 2, 3, 3, 3]], splits=[[0, 0, 0, 1, 2]]
+    )
+    targets = find_targets(sequences, SCHEMA, simultaneous_unordered=True)
+    windows = cut_windows(sequences, targets, 5, rng=np.random.default_rng(0))
+    assert (windows.starts.tolist(), windows.stops.tolist()) == ([0], [3])
 
 
 def test_nothing_to_learn_gives_no_windows():

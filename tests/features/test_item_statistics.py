@@ -58,7 +58,7 @@ def test_logs_without_times_have_no_demand():
 
 def random_log() -> EventSequences:
     rng = np.random.default_rng(0)
-    lengths = [1, 2, 5, 12, 30]
+    lengths = [1, 2, 5, 12, 90]
     return make_sequences(
         [rng.integers(-1, 6, n) for n in lengths],
         event_types=[rng.integers(0, 2, n) for n in lengths],
