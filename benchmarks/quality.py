@@ -1,244 +1,174 @@
 """Trains a configuration with several seeds and prints its table beside baselines.
 
     python -m benchmarks.quality --config configs/beauty.yaml --seeds 3 \
-        --out docs/results/beauty.json [--work_dir runs/quality] [-- overrides ...]
+        --out docs/results/beauty.json [--work_dir runs/quality] [dotted overrides]
 
 Each seed is a run of its own (`python -m tfrec.train`), on one prepared dataset. A
 run that is already finished is read, not made again, so a broken-off benchmark goes
-on where it was. Writes the JSON and, beside it, the table as Markdown. Everything
-behind `--` overrides the configuration, for example `-- --retrieval.dropout 0.2`.
+on where it was; a run of another configuration is refused. Writes the JSON and,
+beside it, the table as Markdown. Every field of the configuration can be overridden,
+for example `--retrieval.dropout 0.2`.
 """
 
 import argparse
 import json
-import os
-import platform
+import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
-from rich.table import Table
 
-from tfrec.config_file import read_config
-from tfrec.run_record import write_json
+from benchmarks.quality_summary import summarise
+from benchmarks.quality_tables import markdown, print_tables
+from tfrec.config import ExperimentConfig
+from tfrec.config_file import load_config, read_config
+from tfrec.run_record import CONFIG_FILE, write_json
 
-MODELS = ("ranking", "retrieval")
+_PROGRAM = "python -m benchmarks.quality"
+_SET_HERE = ("seed", "run_dir")  # A seed and a folder for each run.
+# Neither the place of a run nor that of its prepared data changes a figure.
+_PLACES = ("seed", "run_dir", "data.prepared_dir")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    overrides: list[str] = []
-    if "--" in arguments:
-        place = arguments.index("--")
-        arguments, overrides = arguments[:place], arguments[place + 1 :]
-    parser = argparse.ArgumentParser(
-        "benchmarks.quality",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3, help="Seeds 0 … n-1.")
-    parser.add_argument("--out", type=Path, required=True, help="JSON to write.")
-    parser.add_argument("--work_dir", type=Path, default=Path("runs/quality"))
-    options = parser.parse_args(arguments)
-    runs = [
-        finished_run(options.config, seed, options.work_dir, overrides)
-        for seed in range(options.seeds)
-    ]
-    result = summarise(runs)
-    command = f"python -m benchmarks.quality --config {options.config}"
-    result["command"] = f"{command} --seeds {options.seeds} --out {options.out}" + (
-        " -- " + " ".join(overrides) if overrides else ""
-    )
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(options.out, result)
-    options.out.with_suffix(".md").write_text(markdown(result))
-    Console().print(terminal_table(result))
+    options, overrides = _parse([a for a in arguments if a != "--"])
+    files = [part for path in options.config for part in ("--config", str(path))]
+    config = load_config([*files, *overrides], description="")
+    console = Console()
+    runs = []
+    try:
+        for seed in range(options.seeds):
+            console.rule(f"{config.name}, seed {seed} of {options.seeds}")
+            argv = [*files, *overrides]
+            runs.append(finished_run(config, argv, seed=seed, parent=options.work_dir))
+        result = summarise(runs)
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
+        return 1
+    own = [*files, "--seeds", str(options.seeds), "--out", str(options.out)]
+    result["command"] = f"{_PROGRAM} {shlex.join([*own, *overrides])}"
+    write_result(options.out, result)
+    print_tables(result, console)
+    console.print(f"Written: {options.out} and {options.out.with_suffix('.md')}")
     return 0
 
 
+def write_result(path: Path, result: Mapping[str, Any]) -> None:
+    """Writes the JSON and, beside it, the page in Markdown."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page = path.with_suffix(".md")
+    partial = page.with_name(page.name + ".part")
+    partial.write_text(markdown(result), encoding="utf-8")
+    partial.replace(page)
+    write_json(path, result)
+
+
 def finished_run(
-    config: Path, seed: int, work_dir: Path, overrides: Sequence[str]
+    config: ExperimentConfig, argv: Sequence[str], *, seed: int, parent: Path
 ) -> Path:
     """Trains one seed unless its results are there; returns the run's folder.
 
+    Args:
+        config: The configuration; its seed and folder are not looked at.
+        argv: The same as options of `tfrec.train`.
+        seed: Of this run.
+        parent: Folder of all runs and, unless configured, of the prepared data.
+
     Raises:
-        SystemExit: If training fails; its output has been shown.
+        ValueError: If the folder holds a run of another configuration.
+        subprocess.CalledProcessError: If training fails; it has said why.
     """
-    run = work_dir / f"{config.stem}-seed{seed}"
-    if not (run / "metrics.json").is_file():
-        command = [sys.executable, "-m", "tfrec.train", "--config", str(config)]
+    run = parent / f"{config.name}-seed{seed}"
+    if (run / CONFIG_FILE).is_file():
+        check_same(config, read_config(run / CONFIG_FILE), run)
+    if not is_finished(run):
+        prepared = config.data.prepared_dir or parent / f"{config.name}-prepared"
+        command = [sys.executable, "-m", "tfrec.train", *argv]
         command += ["--seed", str(seed), "--run_dir", str(run)]
-        prepared = str(work_dir / f"{config.stem}-prepared")
-        command += ["--data.prepared_dir", prepared, *overrides]
-        done = subprocess.run(command, check=False)
-        if done.returncode:
-            raise SystemExit(f"Training of seed {seed} failed: {' '.join(command)}")
+        command += ["--data.prepared_dir", str(prepared)]
+        subprocess.run(command, check=True)
     return run
 
 
-def summarise(runs: Sequence[Path]) -> dict[str, Any]:
-    """Joins the results of the seeds.
+def is_finished(run: Path) -> bool:
+    """Whether the run was evaluated to its end: the time of it is written last."""
+    timings = run / "timings.json"
+    if not (timings.is_file() and (run / "metrics.json").is_file()):
+        return False
+    return "evaluate" in json.loads(timings.read_text())
 
-    Returns:
-        Per scorer and group the mean and standard deviation (over seeds, with n - 1;
-        0 for one seed) of each metric, the interval over users of the first seed,
-        and wall seconds per seed.
+
+def check_same(wanted: ExperimentConfig, found: ExperimentConfig, run: Path) -> None:
+    """Refuses results of another configuration, which would be taken for this one's.
+
+    Raises:
+        ValueError: If anything but seed and folders differs; names what.
     """
-    results = [json.loads((run / "metrics.json").read_text()) for run in runs]
-    first = results[0]
-    scorers: dict[str, Any] = {}
-    for name in first["scorers"]:
-        rows = [result["scorers"][name] for result in results]
-        scorers[name] = {
-            group: _over_seeds([groups_of(row)[group] for row in rows])
-            for group in groups_of(rows[0])
-        }
-    config = read_config(runs[0] / "config.yaml")
-    timings = [json.loads((run / "timings.json").read_text()) for run in runs]
-    return {
-        "config": config.name,
-        "protocol": {
-            "split": config.data.split.model_dump(mode="json"),
-            "targets": first["targets"],
-            "exclude_seen": first["exclude_seen"],
-            "ranking": "full",
-            "ties": "against",
-            "num_queries": first["num_queries"],
-            "num_items": first["num_items"],
-        },
-        "seeds": [result["seed"] for result in results],
-        "scorers": scorers,
-        "seconds": [sum(t.values()) for t in timings],
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python "
-        f"{platform.python_version()}",
-        "git_commit": read_versions(runs[0]).get("git_commit"),
-    }
+    new, old = (dict(_flat(c.model_dump(mode="json"))) for c in (wanted, found))
+    names = [n for n in {**new, **old} if new.get(n) != old.get(n)]
+    different = [n for n in names if n not in _PLACES]
+    if different:
+        listed = ", ".join(
+            f"{n}={old.get(n)!r} (wanted {new.get(n)!r})" for n in different[:5]
+        )
+        raise ValueError(
+            f"'{run}' holds a run of another configuration: {listed}. Give the same "
+            "overrides as then, choose another --work_dir, or delete the folder."
+        )
 
 
-def read_versions(run: Path) -> dict[str, Any]:
-    """Reads what the run was made with."""
-    return json.loads((run / "versions.json").read_text())
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
-def groups_of(scorer: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns metrics and intervals of a scorer by group."""
-    if "groups" in scorer:
-        return dict(scorer["groups"])
-    return {"all": scorer}
-
-
-def _over_seeds(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    found = {}
-    for name in rows[0]["metrics"]:
-        values = np.array([row["metrics"][name] for row in rows])
-        deviation = float(values.std(ddof=1)) if len(values) > 1 else 0.0
-        found[name] = {
-            "mean": float(values.mean()),
-            "sd": deviation,
-            "interval": rows[0].get("intervals", {}).get(name),
-        }
-    return found
-
-
-def shown_metrics(result: Mapping[str, Any]) -> tuple[str, ...]:
-    """Recall and NDCG at 20 for windows, HR and NDCG at 10 for one positive."""
-    window = result["protocol"]["targets"] == "window"
-    return ("Recall@20", "NDCG@20") if window else ("HR@10", "NDCG@10")
-
-
-def table_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Returns header and rows, the models first."""
-    names = shown_metrics(result)
-    scorers = result["scorers"]
-    groups = [
-        g for g in ("all", "novel", "repeat") if g in next(iter(scorers.values()))
-    ]
-    if result["protocol"]["exclude_seen"]:
-        groups = ["all"]
-    header = ["scorer", *(f"{group} {name}" for group in groups for name in names)]
-    rows = []
-    for scorer, found in scorers.items():
-        cells = [found.get(group, {}).get(name) for group in groups for name in names]
-        rows.append([scorer, *(_cell(c, varies=scorer in MODELS) for c in cells)])
-    return header, rows
-
-
-def _cell(value: Mapping[str, Any] | None, *, varies: bool) -> str:
-    if value is None:
-        return ""
-    text = f"{value['mean']:.4f}"
-    if varies:
-        text += f" ± {value['sd']:.4f}"
-    if value["interval"]:
-        low, high = value["interval"]
-        text += f" [{low:.4f}, {high:.4f}]"
-    return text
-
-
-def comparisons(result: Mapping[str, Any]) -> list[str]:
-    """Says for each shown metric and group how the models stand to the baselines."""
-    lines = []
-    header, _ = table_rows(result)
-    for column in header[1:]:
-        group, name = column.split(" ", 1)
-        means = {
-            s: found[group][name]["mean"] for s, found in result["scorers"].items()
-        }
-        others = {s: v for s, v in means.items() if s not in (*MODELS, "oracle")}
-        best = max(others, key=lambda s: others[s])
-        for model in (m for m in MODELS if m in means):
-            gain = means[model] / others[best] - 1.0
-            lines.append(
-                f"{column}: {model} {means[model]:.4f}, best baseline {best} "
-                f"{others[best]:.4f}, {gain:+.1%}"
+def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(
+        _PROGRAM,
+        usage="%(prog)s --config FILE --out FILE [options] [--section.field VALUE ...]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        action="append",
+        required=True,
+        help="YAML file of the experiment. Given twice, the later one wins.",
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="Seeds 0 … n-1 (default: 3)."
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="JSON to write; the page lies beside."
+    )
+    parser.add_argument(
+        "--work_dir",
+        type=Path,
+        default=Path("runs/quality"),
+        help="Folder of the runs (default: runs/quality).",
+    )
+    options, overrides = parser.parse_known_args(arguments)
+    if options.seeds < 1:
+        parser.error(f"--seeds must be at least 1. Received: {options.seeds}.")
+    if options.out.suffix != ".json":
+        parser.error(f"--out must end in .json. Received: '{options.out}'.")
+    given = [a[2:].split("=")[0] for a in overrides if a.startswith("--")]
+    for name in _SET_HERE:
+        if name in given:
+            parser.error(
+                f"--{name} is set for each run; use --seeds and --work_dir instead."
             )
-    return lines
-
-
-def markdown(result: Mapping[str, Any]) -> str:
-    """Renders the table as a page of `docs/results`."""
-    header, rows = table_rows(result)
-    protocol = result["protocol"]
-    seconds = ", ".join(f"{s / 60:.1f}" for s in result["seconds"])
-    lines = [
-        f"# {result['config']}",
-        "",
-        f"`{result['command']}`",
-        "",
-        f"Split {protocol['split']['protocol']}, targets {protocol['targets']}, full "
-        f"ranking of {protocol['num_items']:,} items, {protocol['num_queries']:,} "
-        "queries, ties against the scorer, "
-        f"{'history items removed' if protocol['exclude_seen'] else 'history kept'}. "
-        f"Seeds {result['seeds']}: mean ± standard deviation over seeds; in brackets "
-        "the 95 % bootstrap interval over users, seed 0.",
-        "",
-        "| " + " | ".join(header) + " |",
-        "|" + "---|" * len(header),
-        *("| " + " | ".join(row) + " |" for row in rows),
-        "",
-        *(f"- {line}" for line in comparisons(result)),
-        "",
-        f"Training and evaluation took {seconds} minutes a seed on {result['machine']} "
-        f"(shared). Commit {str(result.get('git_commit'))[:12]}.",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def terminal_table(result: Mapping[str, Any]) -> Table:
-    """Renders the table for the terminal."""
-    header, rows = table_rows(result)
-    table = Table(*header, title=f"{result['config']}, seeds {result['seeds']}")
-    for row in rows:
-        table.add_row(*row)
-    table.caption = "\n".join(comparisons(result))
-    return table
+    return options, overrides
 
 
 if __name__ == "__main__":

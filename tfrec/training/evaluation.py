@@ -55,7 +55,7 @@ def evaluate_run(
     metrics = {
         **result.to_json(),
         "split_protocol": config.data.split.protocol,
-        "skipped_baselines": baselines.skipped,
+        "skipped": baselines.skipped,
     }
     write_results(metrics, config.run_path, split=split)
     print_report(metrics)

@@ -1,0 +1,134 @@
+"""Joins the results of one configuration's runs, one a seed."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfrec.config_file import read_config
+from tfrec.run_record import CONFIG_FILE, VERSIONS_FILE
+
+# What must not differ between seeds: their mean would mean nothing.
+_COMMON = ("split", "targets", "exclude_seen", "k", "num_queries", "num_items")
+
+
+def summarise(runs: Sequence[Path]) -> dict[str, Any]:
+    """Joins the results of the seeds.
+
+    Returns:
+        `scorers`: per scorer, group and metric the mean and standard deviation over
+        seeds (with n - 1; 0 for one seed), and the bootstrap interval over users of
+        every seed. `differences`: the same of the reference minus each other scorer,
+        with paired intervals. Beside them protocol, seeds, wall seconds, machine and
+        commits.
+
+    Raises:
+        FileNotFoundError: If a file of a run is missing.
+        ValueError: If the seeds were not evaluated alike.
+    """
+    results = [_read(run / "metrics.json") for run in runs]
+    _check_alike(results, runs)
+    versions = [_read(run / VERSIONS_FILE) for run in runs]
+    timings = [_read(run / "timings.json") for run in runs]
+    config = read_config(runs[0] / CONFIG_FILE)
+    first = results[0]
+    return {
+        "config": config.name,
+        "protocol": {
+            "split": config.data.split.model_dump(mode="json"),
+            "ranking": first["protocol"],
+            "ties": first["ties"],
+            "confidence": first["confidence"],
+            "num_bootstrap": first["num_bootstrap"],
+            **{name: first[name] for name in _COMMON if name != "split"},
+            "evaluated": first["split"],
+        },
+        "seeds": [result["seed"] for result in results],
+        "reference": first["reference"],
+        "scorers": _per_scorer(results),
+        "differences": _differences(results),
+        "seconds": [round(sum(stages.values()), 1) for stages in timings],
+        "stage_seconds": timings,
+        "machine": _machine(versions),
+        "git_commits": sorted({str(v.get("git_commit")) for v in versions}),
+        "git_dirty": any(v.get("git_dirty") for v in versions),
+    }
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"'{path}' is missing. Train the run to its end.")
+    return json.loads(path.read_text("utf-8"))
+
+
+def _check_alike(results: Sequence[Mapping[str, Any]], runs: Sequence[Path]) -> None:
+    for result, run in zip(results, runs, strict=True):
+        names = [n for n in _COMMON if result[n] != results[0][n]]
+        if list(result["scorers"]) != list(results[0]["scorers"]):
+            names.append("scorers")
+        if names:
+            raise ValueError(
+                f"'{runs[0]}' and '{run}' were not evaluated alike: {names} differ. "
+                "Delete one of both and run again."
+            )
+
+
+def _per_scorer(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    rows = [result["scorers"] for result in results]
+    return {
+        name: {
+            group: {
+                metric: _over_seeds(
+                    [r[name]["groups"][group]["metrics"][metric] for r in rows],
+                    [r[name]["groups"][group]["intervals"][metric] for r in rows],
+                )
+                for metric in part["metrics"]
+            }
+            for group, part in scorer["groups"].items()
+        }
+        for name, scorer in rows[0].items()
+    }
+
+
+def _differences(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Turns `scorer - reference` of `metrics.json` into `reference - scorer`."""
+    reference = results[0]["reference"]
+    rows = [result["scorers"] for result in results]
+
+    def gap(name: str, group: str, metric: str) -> dict[str, Any]:
+        parts = [r[name]["groups"][group] for r in rows]
+        best = [r[reference]["groups"][group]["metrics"][metric] for r in rows]
+        gaps = [b - p["metrics"][metric] for b, p in zip(best, parts, strict=True)]
+        bounds = [p["differences"][metric] for p in parts]
+        return _over_seeds(gaps, [[-high, -low] for low, high in bounds])
+
+    return {
+        name: {
+            group: {metric: gap(name, group, metric) for metric in part["metrics"]}
+            for group, part in scorer["groups"].items()
+        }
+        for name, scorer in rows[0].items()
+        if name != reference
+    }
+
+
+def _over_seeds(
+    values: Sequence[float], intervals: Sequence[Sequence[float]]
+) -> dict[str, Any]:
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return {
+        "mean": float(np.mean(values)),
+        "sd": deviation,
+        "intervals": [list(bounds) for bounds in intervals],
+    }
+
+
+def _machine(versions: Sequence[Mapping[str, Any]]) -> str:
+    found = {
+        f"{v['num_cpus']} cores, {v['platform']}, Python {v['python']}, "
+        f"TensorFlow {v['tensorflow']}"
+        for v in versions
+    }
+    return "; ".join(sorted(found))

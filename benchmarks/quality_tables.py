@@ -1,0 +1,211 @@
+"""Tables of a configuration over seeds: for the terminal and as Markdown."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+MODELS = ("ranking", "retrieval")
+ORACLE = "oracle"
+_GROUPS = ("all", "novel", "repeat")
+
+
+def columns(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns group and metric of each column.
+
+    Recall and NDCG at 20 for windows, HR and NDCG at 10 for one positive, or at the
+    longest list that was evaluated. Where history items are left out, all positives
+    that can be met are novel, and one group says everything.
+    """
+    protocol = result["protocol"]
+    window = protocol["targets"] == "window"
+    wanted = 20 if window else 10
+    k = wanted if wanted in protocol["k"] else max(protocol["k"])
+    names = (f"Recall@{k}" if window else f"HR@{k}", f"NDCG@{k}")
+    found = next(iter(result["scorers"].values()))
+    groups = ["all"] if protocol["exclude_seen"] else [g for g in _GROUPS if g in found]
+    return [(group, name) for group in groups for name in names]
+
+
+def score_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Returns header and rows of all scorers, models first."""
+    header = ["scorer", *(_title(result, *column) for column in columns(result))]
+    several = len(result["seeds"]) > 1
+    rows = [
+        [
+            name,
+            *(
+                _score(groups[group][metric], varies=several and name in MODELS)
+                for group, metric in columns(result)
+            ),
+        ]
+        for name, groups in result["scorers"].items()
+    ]
+    return header, rows
+
+
+def difference_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Returns header and rows of the reference minus each other scorer."""
+    header = [f"{result['reference']} −", *score_rows(result)[0][1:]]
+    rows = []
+    for name, groups in result["differences"].items():
+        cells = [groups[group][metric] for group, metric in columns(result)]
+        rows.append([name, *map(_difference, cells)])
+    return header, rows
+
+
+def verdicts(result: Mapping[str, Any]) -> list[str]:
+    """Says per column which baselines the reference beats.
+
+    It beats a baseline if the paired interval lies above 0 with every seed; where it
+    does so with some seeds only, or with none, that is said.
+    """
+    lines = []
+    num_seeds = len(result["seeds"])
+    rivals = [n for n in result["differences"] if n not in (*MODELS, ORACLE)]
+    for group, metric in columns(result):
+        wins = {n: _wins(result["differences"][n][group][metric]) for n in rivals}
+        rest = [
+            f"{n} with {w} of {num_seeds}" for n, w in wins.items() if w < num_seeds
+        ]
+        lines.append(
+            f"{_title(result, group, metric)}: {result['reference']} beats "
+            f"{len(rivals) - len(rest)} of {len(rivals)} baselines with every seed"
+            + (f"; {', '.join(rest)}" if rest else "")
+        )
+    return [*lines, *_gains(result, rivals), *_oracle_shares(result)]
+
+
+def _gains(result: Mapping[str, Any], rivals: Sequence[str]) -> list[str]:
+    """Compares every model with the best baseline of each column."""
+    lines = []
+    for group, metric in columns(result) if rivals else ():
+        means = {n: s[group][metric]["mean"] for n, s in result["scorers"].items()}
+        best = max(rivals, key=lambda name: means[name])
+        for model in (m for m in MODELS if m in means):
+            lines.append(
+                f"{_title(result, group, metric)}: {model} {means[model]:.4f}, best "
+                f"baseline {best} {means[best]:.4f}"
+                + (f", {means[model] / means[best] - 1:+.1%}" if means[best] else "")
+            )
+    return lines
+
+
+def _oracle_shares(result: Mapping[str, Any]) -> list[str]:
+    if ORACLE not in result["scorers"]:
+        return []
+    lines = []
+    for group, metric in columns(result):
+        means = {n: s[group][metric]["mean"] for n, s in result["scorers"].items()}
+        if means[ORACLE]:
+            shares = [
+                f"{m} {means[m] / means[ORACLE]:.0%}" for m in MODELS if m in means
+            ]
+            title = _title(result, group, metric)
+            lines.append(f"{title}, share of the oracle's: {', '.join(shares)}")
+    return lines
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """Renders the page."""
+    lines = [
+        f"# {result['config']}",
+        "",
+        f"`{result['command']}`",
+        "",
+        describe_protocol(result),
+        "",
+        *_markdown_table(*score_rows(result)),
+        "",
+        f"Differences, {result['reference']} − other: mean over seeds, paired "
+        "interval, and with how many of the seeds that interval lies above 0.",
+        "",
+        *_markdown_table(*difference_rows(result)),
+        "",
+        *(f"- {line}" for line in verdicts(result)),
+        "",
+        describe_runs(result),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def describe_protocol(result: Mapping[str, Any]) -> str:
+    """Returns the sentences without which the figures mean nothing."""
+    protocol = result["protocol"]
+    split = ", ".join(f"{name} {value}" for name, value in protocol["split"].items())
+    seen = "removed" if protocol["exclude_seen"] else "kept"
+    return (
+        f"Split: {split}; targets {protocol['targets']} of the {protocol['evaluated']} "
+        f"split. {protocol['ranking'].capitalize()} ranking of "
+        f"{protocol['num_items']:,} items, {protocol['num_queries']:,} queries, ties "
+        f"{protocol['ties']} the scorer, history items {seen}. Seeds "
+        f"{result['seeds']}: models as mean ± standard deviation over seeds; in "
+        f"brackets the {protocol['confidence']:.0%} bootstrap interval over users "
+        f"({protocol['num_bootstrap']:,} resamples), its limits averaged over seeds."
+    )
+
+
+def describe_runs(result: Mapping[str, Any]) -> str:
+    """Says how long it took, on what, and of which commit."""
+    minutes = ", ".join(f"{seconds / 60:.1f}" for seconds in result["seconds"])
+    commits = ", ".join(commit[:12] for commit in result["git_commits"])
+    dirty = ", with uncommitted changes" if result["git_dirty"] else ""
+    return (
+        f"Training and evaluation took {minutes} minutes a seed on "
+        f"{result['machine']} (shared). Commit {commits}{dirty}."
+    )
+
+
+def print_tables(result: Mapping[str, Any], console: Console) -> None:
+    """Prints both tables and what they say."""
+    for title, (header, rows) in (
+        (f"{result['config']}, seeds {result['seeds']}", score_rows(result)),
+        (f"{result['reference']} minus the others", difference_rows(result)),
+    ):
+        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+        table.pad_edge, table.collapse_padding = False, True
+        for i, name in enumerate(header):
+            words = [w for row in (header, *rows) for w in row[i].split()]
+            width = max(map(len, words))  # Narrow terminals break between words only.
+            table.add_column(name, justify="right" if i else "left", min_width=width)
+        for row in rows:
+            table.add_row(*map(escape, row))
+        console.print(table)
+    for line in (*verdicts(result), describe_protocol(result), describe_runs(result)):
+        console.print(escape(line), highlight=False)
+
+
+def _title(result: Mapping[str, Any], group: str, metric: str) -> str:
+    return metric if result["protocol"]["exclude_seen"] else f"{group} {metric}"
+
+
+def _score(value: Mapping[str, Any], *, varies: bool) -> str:
+    low, high = _bounds(value)
+    spread = f" ± {value['sd']:.4f}" if varies else ""
+    return f"{value['mean']:.4f}{spread} [{low:.4f}, {high:.4f}]"
+
+
+def _difference(value: Mapping[str, Any]) -> str:
+    low, high = _bounds(value)
+    text = f"{value['mean']:+.4f} [{low:+.4f}, {high:+.4f}]"
+    return f"{text} {_wins(value)}/{len(value['intervals'])}"
+
+
+def _bounds(value: Mapping[str, Any]) -> tuple[float, float]:
+    """Averages the limits over seeds: one seed's need not hold the seeds' mean."""
+    lows, highs = zip(*value["intervals"], strict=True)
+    return sum(lows) / len(lows), sum(highs) / len(highs)
+
+
+def _wins(value: Mapping[str, Any]) -> int:
+    """Counts the seeds whose interval lies above 0."""
+    return sum(low > 0 for low, _ in value["intervals"])
+
+
+def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return [f"| {' | '.join(line)} |" for line in lines]

@@ -1,0 +1,233 @@
+"""`benchmarks.quality` on results written by hand; nothing is trained."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import quality
+from benchmarks.quality_summary import summarise
+from benchmarks.quality_tables import columns, markdown, verdicts
+from tests.training.conftest import make_config
+from tfrec.config import ExperimentConfig
+from tfrec.config_file import save_config
+
+METRICS = ("HR@10", "NDCG@10", "Recall@20", "NDCG@20")
+
+
+def group(value: float, gap: tuple[float, float] | None = None) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "metrics": dict.fromkeys(METRICS, value),
+        "intervals": dict.fromkeys(METRICS, [value - 0.01, value + 0.03]),
+    }
+    return (
+        found if gap is None else {**found, "differences": dict.fromkeys(METRICS, gap)}
+    )
+
+
+def write_run(
+    path: Path,
+    config: ExperimentConfig,
+    *,
+    seed: int,
+    ranking: float,
+    gap: tuple[float, float],
+    **changes: object,
+) -> Path:
+    """A run whose baseline reaches 0.1; `gap`: interval of baseline - ranking."""
+    path.mkdir(parents=True)
+    scorers = {"ranking": group(ranking), "pop": group(0.1, gap)}
+    scorers["oracle"] = group(0.4, (0.1, 0.2))
+    metrics = {
+        "protocol": "full",
+        "ties": "against",
+        "split": "test",
+        "targets": "next",
+        "exclude_seen": True,
+        "k": [10, 20],
+        "seed": seed,
+        "num_bootstrap": 50,
+        "confidence": 0.95,
+        "num_queries": 1234,
+        "num_items": 99,
+        "reference": "ranking",
+        "scorers": {n: {"groups": {"all": s, "novel": s}} for n, s in scorers.items()},
+        **changes,
+    }
+    versions = {"git_commit": "abcdef1234567890", "git_dirty": False}
+    versions |= {"num_cpus": "2", "platform": "Linux", "python": "3.11.7"}
+    (path / "metrics.json").write_text(json.dumps(metrics))
+    (path / "timings.json").write_text(json.dumps({"retrieval": 60.0, "evaluate": 30}))
+    (path / "versions.json").write_text(json.dumps({**versions, "tensorflow": "2.21"}))
+    changed = config.model_copy(update={"seed": seed, "run_dir": path})
+    save_config(changed, path / "config.yaml")
+    return path
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> ExperimentConfig:
+    return make_config(tmp_path, run_dir=None)
+
+
+@pytest.fixture
+def runs(tmp_path: Path, config: ExperimentConfig) -> list[Path]:
+    """Three seeds; with the second, the interval of the difference holds 0."""
+    gaps = [(-0.03, -0.01), (-0.04, 0.01), (-0.05, -0.03)]
+    return [
+        write_run(
+            tmp_path / "work" / f"toy-seed{seed}",
+            config,
+            seed=seed,
+            ranking=0.10 + 0.02 * seed,
+            gap=gaps[seed],
+        )
+        for seed in range(3)
+    ]
+
+
+def test_seeds_are_joined_by_mean_deviation_and_paired_difference(runs):
+    result = summarise(runs)
+    found = result["scorers"]["ranking"]["all"]["NDCG@10"]
+    # .10, .12 and .14: deviations -.02, 0, .02, squares sum to .0008, n - 1 = 2.
+    assert found["mean"] == pytest.approx(0.12)
+    assert found["sd"] == pytest.approx(0.02)
+    difference = result["differences"]["pop"]["all"]["NDCG@10"]
+    assert difference["mean"] == pytest.approx(0.02)
+    # metrics.json has pop - ranking: sign and order of the limits turn round.
+    assert difference["intervals"] == [[0.01, 0.03], [-0.01, 0.04], [0.03, 0.05]]
+    assert result["seconds"] == [90.0] * 3
+    assert result["seeds"] == [0, 1, 2]
+
+
+def test_baseline_is_beaten_only_where_every_seed_says_so(runs):
+    lines = verdicts(summarise(runs))
+    assert (
+        "NDCG@10: ranking beats 0 of 1 baselines with every seed; pop with 2 of 3"
+        in (lines)
+    )
+    assert "NDCG@10: ranking 0.1200, best baseline pop 0.1000, +20.0%" in lines
+    # The oracle is no baseline; of its .4 the model has .12.
+    assert "NDCG@10, share of the oracle's: ranking 30%" in lines
+    sure = verdicts(summarise(runs[:1]))
+    assert "NDCG@10: ranking beats 1 of 1 baselines with every seed" in sure
+
+
+def test_page_names_command_protocol_commit_and_limits_around_the_mean(runs):
+    page = markdown({**summarise(runs), "command": "python -m benchmarks.quality"})
+    assert "`python -m benchmarks.quality`" in page
+    # Limits .09/.13, .11/.15 and .13/.17, averaged.
+    assert "| ranking | 0.1200 ± 0.0200 [0.1100, 0.1500] |" in page
+    assert "| pop | 0.1000 [0.0900, 0.1300] |" in page
+    assert "| pop | +0.0200 [+0.0100, +0.0400] 2/3 |" in page
+    assert "1.5, 1.5, 1.5 minutes" in page
+    assert "Commit abcdef123456." in page  # Of the runs, not of this moment.
+    for words in (
+        "leave_one_out",
+        "1,234 queries",
+        "99 items",
+        "history items removed",
+    ):
+        assert words in page
+
+
+def test_windows_show_recall_at_20_and_repeats_apart(tmp_path, config):
+    run = write_run(
+        tmp_path / "window",
+        config,
+        seed=0,
+        ranking=0.2,
+        gap=(-0.1, -0.05),
+        targets="window",
+        exclude_seen=False,
+    )
+    result = summarise([run])
+    assert columns(result) == [
+        (part, name) for part in ("all", "novel") for name in ("Recall@20", "NDCG@20")
+    ]
+    assert "novel Recall@20" in markdown({**result, "command": ""})
+
+
+def test_uncommitted_changes_of_a_run_are_told(runs):
+    path = runs[1] / "versions.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "git_dirty": True}))
+    page = markdown({**summarise(runs), "command": ""})
+    assert "Commit abcdef123456, with uncommitted changes." in page
+
+
+def test_seeds_that_were_not_evaluated_alike_are_refused(runs):
+    path = runs[2] / "metrics.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "num_queries": 7}))
+    with pytest.raises(ValueError, match=r"toy-seed2.*num_queries.*differ"):
+        summarise(runs)
+
+
+def command(config: ExperimentConfig, tmp_path: Path, *more: str) -> list[str]:
+    path = tmp_path / "toy.yaml"
+    save_config(config, path)
+    out = str(tmp_path / "results" / "toy.json")
+    work = str(tmp_path / "work")
+    return ["--config", str(path), "--out", out, "--work_dir", work, *more]
+
+
+def test_finished_runs_are_read_and_missing_ones_trained(
+    runs, config, tmp_path, monkeypatch
+):
+    (runs[2] / "timings.json").write_text('{"retrieval": 60.0}')  # Broken off.
+    called: list[list[str]] = []
+
+    def train(argv: list[str], *, check: bool) -> None:
+        assert check
+        called.append(argv)
+        (runs[2] / "timings.json").write_text('{"retrieval": 60.0, "evaluate": 9.0}')
+
+    monkeypatch.setattr(subprocess, "run", train)
+    arguments = command(config, tmp_path, "--retrieval.dropout", "0.0")
+    assert quality.main(arguments) == 0
+    (argv,) = called
+    assert argv[1:3] == ["-m", "tfrec.train"]
+    options = argv[argv.index("--retrieval.dropout") :]
+    assert options[:2] == ["--retrieval.dropout", "0.0"]
+    assert options[options.index("--seed") + 1] == "2"
+    assert options[options.index("--run_dir") + 1] == str(runs[2])
+    result = json.loads((tmp_path / "results" / "toy.json").read_text())
+    assert result["seconds"] == [90.0, 90.0, 69.0]
+    assert "--retrieval.dropout 0.0" in result["command"]
+    assert (tmp_path / "results" / "toy.md").read_text().startswith("# toy")
+    assert not list((tmp_path / "results").glob("*.part"))
+
+
+def test_run_of_another_configuration_is_refused(runs, config, tmp_path, capsys):
+    arguments = command(config, tmp_path, "--retrieval.dropout", "0.5")
+    assert quality.main(arguments) == 1
+    error = capsys.readouterr().err
+    assert "retrieval.dropout=0.0 (wanted 0.5)" in error
+    assert "toy-seed0" in error
+    assert not (tmp_path / "results").exists()
+
+
+def test_failed_training_ends_the_benchmark(config, tmp_path, monkeypatch, capsys):
+    def fail(argv: list[str], *, check: bool) -> None:
+        raise subprocess.CalledProcessError(3, argv)
+
+    monkeypatch.setattr(subprocess, "run", fail)
+    assert quality.main(command(config, tmp_path)) == 1
+    assert "exit status 3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--seeds", "0"], "--seeds must be at least 1"),
+        (["--out", "toy.md"], "--out must end in .json"),
+        (["--seed", "4"], "--seed is set for each run"),
+        (["--retrieval.dropuot", "1"], "Did you mean `retrieval.dropout`"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_wrong_options_are_explained(more, message, config, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        quality.main(command(config, tmp_path, *more))
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
