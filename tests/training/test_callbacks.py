@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from tfrec.models.trainable_model import TrainableModel
 from tfrec.training.callbacks import BestEpoch, StopOnNan, TrainingDivergedError
 from tfrec.training.fitting import WarmUp
 
@@ -16,6 +15,7 @@ def make_model(epochs_done: int = 0) -> Any:
         epochs_done=tf.constant(epochs_done),
         stop_training=False,
         optimizer=tf.keras.optimizers.Adam(0.5),
+        trainable_variables=[tf.Variable(tf.constant([1.0, 2.0]), name="table")],
     )
 
 
@@ -75,6 +75,16 @@ def test_loss_that_is_no_number_names_the_learning_rate(loss):
         callback.on_epoch_end(0, {"loss": loss})
 
 
+def test_weights_spoilt_by_the_last_step_of_an_epoch_are_noticed():
+    callback = StopOnNan("ranking")
+    model = make_model()
+    callback.set_model(model)
+    model.trainable_variables[0].assign([1.0, float("nan")])
+    callback.on_train_batch_end(0, {"loss": 1.0})  # Too costly for every step.
+    with pytest.raises(TrainingDivergedError, match=r"'table.*ranking.*learning_rate"):
+        callback.on_epoch_end(0, {"loss": 1.0})
+
+
 def test_warm_up_rises_linearly_then_stays():
     schedule = WarmUp(0.4, 4)
     rates = [float(schedule(tf.constant(step))) for step in (0, 1, 3, 4, 99)]
@@ -84,22 +94,3 @@ def test_warm_up_rises_linearly_then_stays():
         "learning_rate": 0.4,
         "warmup_steps": 4,
     }
-
-
-class _Linear(TrainableModel):
-    """Learns y = w x from pairs; a lookup makes its gradient sparse."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.table = self.add_weight(name="table", shape=(3, 1), initializer="ones")
-
-    def compute_loss(self, inputs, training=False):
-        return tf.reduce_sum(tf.gather(self.table, inputs) ** 2)
-
-
-def test_step_makes_sparse_gradients_dense():
-    model = _Linear()
-    model.compile(optimizer=tf.keras.optimizers.SGD(0.25))
-    model.train_step(tf.constant([1, 1]))
-    # d/dw of 2 w^2 is 4 w = 4; 1 - 0.25 * 4 = 0. The others are untouched.
-    assert model.table.numpy().ravel().tolist() == [1.0, 0.0, 1.0]

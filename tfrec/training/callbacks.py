@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import tensorflow as tf
 from rich.progress import (
@@ -22,14 +22,16 @@ VALIDATION_PREFIX = "validation_"
 
 
 class TrainingDivergedError(RuntimeError):
-    """The loss is no longer a number."""
+    """The loss, or a weight, is no longer a number."""
 
 
 class StopOnNan(tf.keras.callbacks.Callback):
-    """Ends training with an explanation when the loss is NaN or infinite.
+    """Ends training with an explanation when loss or weights are NaN or infinite.
 
-    The loss Keras reports is the running mean of the epoch or the last step's;
-    either stays NaN once a step was, so it is looked at every `interval` steps.
+    Once a step went wrong the weights, and every loss after it, stay NaN, so it is
+    enough to look every `interval` steps. At the end of an epoch the weights are
+    looked at too: the last step may have spoilt them after its loss was taken, and
+    they must not be kept as the best.
     """
 
     def __init__(self, what: str, interval: int = 20) -> None:
@@ -43,20 +45,26 @@ class StopOnNan(tf.keras.callbacks.Callback):
             self._check(logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Looks at the loss."""
+        """Looks at the loss and the weights."""
         self._check(logs)
+        for weight in self.model.trainable_variables:
+            if not bool(tf.reduce_all(tf.math.is_finite(weight))):
+                self._stop(f"The weight '{weight.name}'", "no longer finite")
 
     def _check(self, logs: Mapping[str, float] | None) -> None:
         loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
-            optimizer: Any = self.model.optimizer
-            raise TrainingDivergedError(
-                f"The loss of the {self.what} model is {loss}. Lower "
-                f"`training.{self.what}.optimizer.learning_rate` (received: "
-                f"{float(optimizer.learning_rate)}), set "
-                "`gradient_clip_norm`, or look for values far out of range in "
-                "numeric attributes. The best weights so far are kept."
-            )
+            self._stop("The loss", str(loss))
+
+    def _stop(self, subject: str, state: str) -> NoReturn:
+        optimizer: Any = self.model.optimizer
+        raise TrainingDivergedError(
+            f"{subject} of the {self.what} model is {state}. Lower "
+            f"`training.{self.what}.optimizer.learning_rate` (received: "
+            f"{float(optimizer.learning_rate)}), set "
+            "`gradient_clip_norm`, or look for values far out of range in "
+            "numeric attributes. The best weights so far are kept."
+        )
 
 
 class EpochCounter(tf.keras.callbacks.Callback):
@@ -133,10 +141,27 @@ class BestEpoch(tf.keras.callbacks.Callback):
 
 
 class ProgressBar(tf.keras.callbacks.Callback):
-    """One bar over all epochs, with the loss and the last validation."""
+    """One bar over all epochs, with the loss and the last validation.
 
-    def __init__(self, what: str, *, metric: str, num_epochs: int, steps: int) -> None:
+    Args:
+        what: Name of the model.
+        metric: The validation metric that is shown.
+        num_epochs: Epochs at most.
+        steps: Steps of an epoch.
+        continues: Whether the epochs the model has behind it are some of these.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        metric: str,
+        num_epochs: int,
+        steps: int,
+        continues: bool = True,
+    ) -> None:
         super().__init__()
+        self.continues = continues
         self.what = what
         self.metric = VALIDATION_PREFIX + metric
         self.steps = steps
@@ -153,7 +178,7 @@ class ProgressBar(tf.keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Shows the bar."""
-        done = int(self.model.epochs_done.numpy())
+        done = int(self.model.epochs_done.numpy()) if self.continues else 0
         self.task = self.bar.add_task(
             f"Train {self.what}",
             total=self.num_epochs * self.steps,

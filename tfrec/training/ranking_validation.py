@@ -57,7 +57,8 @@ class RankingValidator:
     def _metrics(self, scores: np.ndarray) -> dict[str, float]:
         query, place = np.nonzero(self.lists.relevant)
         own = scores[query, place][:, None]
-        ranks = (scores[query] >= own).sum(axis=1)  # Ties against the model.
+        # Ties, and what is no number, count against the model.
+        ranks = (~(scores[query] < own)).sum(axis=1)
         missing = self.lists.num_relevant - self.lists.relevant.sum(axis=1)
         lost = np.repeat(np.arange(len(missing)), missing)
         values = query_metrics(

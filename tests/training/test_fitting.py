@@ -1,0 +1,140 @@
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfrec.config import OptimizerConfig, StageConfig
+from tfrec.models.trainable_model import TrainableModel
+from tfrec.training.fitting import fit, make_optimizer, restore_weights, save_weights
+
+
+class Slope(TrainableModel):
+    """Learns w towards 3 from `(w - 3)^2`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = self.add_weight(name="slope", shape=(), initializer="zeros")
+
+    def compute_loss(self, inputs: Any, training: bool = False) -> tf.Tensor:
+        return tf.reduce_mean(inputs) * (self.slope - 3.0) ** 2
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def fit_slope(
+    path: Path, scores: list[float], *, patience: int = 9
+) -> tuple[Slope, dict[str, list[float]], list[float]]:
+    """Fits with given validation values; a NaN among them is the kill."""
+    model = Slope()
+    model.compile(optimizer=tf.keras.optimizers.Adam(0.1))
+    weights: list[float] = []
+
+    def validate() -> dict[str, float]:
+        weights.append(float(model.slope.numpy()))
+        score = scores[int(model.epochs_done.numpy()) - 1]
+        if math.isnan(score):
+            raise Killed
+        return {"NDCG@5": score}
+
+    history = fit(
+        model,
+        tf.data.Dataset.from_tensors(tf.ones([1])).repeat(),
+        name="retrieval",
+        path=path,
+        stage=StageConfig(max_epochs=len(scores), patience=patience),
+        steps_per_epoch=2,
+        metric="NDCG@5",
+        validate=validate,
+    )
+    return model, history, weights
+
+
+def test_fit_leaves_the_weights_of_the_best_epoch(tmp_path):
+    model, history, weights = fit_slope(tmp_path, [0.1, 0.5, 0.2, 0.3])
+    assert history["validation_NDCG@5"] == [0.1, 0.5, 0.2, 0.3]
+    assert len(set(weights)) == 4
+    assert float(model.slope.numpy()) == weights[1]
+    assert not (tmp_path / "backup").exists()
+
+
+def test_fit_ends_when_no_better_epoch_comes(tmp_path):
+    _, history, _ = fit_slope(tmp_path, [0.5, 0.4, 0.3, 0.9], patience=2)
+    assert history["epoch"] == [1, 2, 3]
+
+
+def test_continued_fit_equals_one_that_was_never_killed(tmp_path):
+    values = [0.1, 0.5, 0.2, 0.6, 0.4]
+    whole, history, weights = fit_slope(tmp_path / "whole", values)
+    killed_at_four = [*values[:3], float("nan"), 0.0]
+    with pytest.raises(Killed):
+        fit_slope(tmp_path / "killed", killed_at_four)
+    continued, later_history, later_weights = fit_slope(tmp_path / "killed", values)
+    # Only epochs 4 and 5 are trained, from the weights and moments that epoch 3 left.
+    assert later_weights == pytest.approx(weights[3:], abs=1e-6)
+    assert later_history["epoch"] == history["epoch"] == [1, 2, 3, 4, 5]
+    np.testing.assert_allclose(later_history["loss"], history["loss"], atol=1e-6)
+    assert float(continued.slope.numpy()) == pytest.approx(float(whole.slope.numpy()))
+
+
+def test_saved_weights_come_back_and_only_the_newest_are_kept(tmp_path):
+    model = Slope()
+    for value in (1.0, 2.0):
+        model.slope.assign(value)
+        save_weights(model, tmp_path)
+    assert len(list(tmp_path.glob("*.index"))) == 1
+    other = Slope()
+    restore_weights(other, tmp_path)
+    assert float(other.slope.numpy()) == 2.0
+
+
+def test_weights_saved_by_a_later_process_replace_those_of_the_earlier(tmp_path):
+    for value in (1.0, 2.0):
+        model = Slope()  # As a continued run: it has saved nothing yet.
+        model.slope.assign(value)
+        save_weights(model, tmp_path)
+    restore_weights(model := Slope(), tmp_path)
+    assert float(model.slope.numpy()) == 2.0
+
+
+def test_missing_weights_say_what_to_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"No trained weights.*tfrec\.train"):
+        restore_weights(Slope(), tmp_path)
+
+
+def test_weight_decay_shrinks_weights_without_a_gradient():
+    weight = tf.Variable(tf.constant([2.0]))
+    settings = {"learning_rate": 0.5, "warmup_steps": 0}
+    optimizer: Any = make_optimizer(OptimizerConfig(weight_decay=0.1, **settings))
+    optimizer.apply_gradients([(tf.constant([0.0]), weight)])
+    # Decoupled: w - rate * decay * w = 2 - .5 * .1 * 2.
+    assert weight.numpy() == pytest.approx([1.9])
+    plain: Any = make_optimizer(OptimizerConfig(**settings))
+    plain.apply_gradients([(tf.constant([0.0]), weight)])
+    assert weight.numpy() == pytest.approx([1.9])
+
+
+def test_warm_up_takes_small_first_steps():
+    weight = tf.Variable(tf.constant([0.0]))
+    optimizer: Any = make_optimizer(OptimizerConfig(learning_rate=0.8, warmup_steps=4))
+    optimizer.apply_gradients([(tf.constant([1.0]), weight)])
+    # The first step of Adam is the rate itself: a quarter of .8.
+    assert weight.numpy() == pytest.approx([-0.2], rel=1e-3)
+
+
+def test_gradients_are_clipped_together():
+    weights = [tf.Variable(tf.constant([0.0])), tf.Variable(tf.constant([0.0]))]
+    settings = OptimizerConfig(
+        learning_rate=0.1, warmup_steps=0, gradient_clip_norm=1.0
+    )
+    optimizer: Any = make_optimizer(settings)
+    optimizer.apply_gradients(
+        [(tf.constant([30.0]), weights[0]), (tf.constant([40.0]), weights[1])]
+    )
+    # Norm 50 becomes 1: 0.6 and 0.8; Adam's first moment holds a tenth of them.
+    moments = [float(v.numpy()[0]) for v in optimizer.variables if "/m/" in v.name]
+    assert moments == pytest.approx([0.06, 0.08], rel=1e-3)
