@@ -1,0 +1,120 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.synthetic import make_sequences, write_prepared
+from tests.training.conftest import make_config
+from tfrec.config import ExperimentConfig
+from tfrec.data.store import PreparedDataset
+from tfrec.features.item_table import build_item_table
+from tfrec.models.recommender import TrainedRecommender
+from tfrec.training.mining import mine_candidates
+from tfrec.training.ranking import train_ranking, with_positives
+from tfrec.training.ranking_batches import RankingBatches
+from tfrec.training.retrieval import RetrievalValidator, build_retrieval_model
+
+
+def configure(path: Path, **stage: Any) -> ExperimentConfig:
+    return make_config(
+        path,
+        ranking={"num_candidates": 8, "dropout": 0.0, "holdout_share": 0.4},
+        training={"ranking": {"min_steps_per_epoch": 6, "max_epochs": 8, **stage}},
+    )
+
+
+def untrained(config: ExperimentConfig, dataset: PreparedDataset) -> TrainedRecommender:
+    tf.keras.utils.set_random_seed(0)
+    model = build_retrieval_model(config, dataset, build_item_table(dataset))
+    return TrainedRecommender(model, None, num_candidates=8)
+
+
+def train(config: ExperimentConfig, dataset: PreparedDataset, path: Path) -> Any:
+    assert config.ranking is not None
+    return train_ranking(
+        config,
+        config.ranking,
+        dataset,
+        build_item_table(dataset),
+        untrained(config, dataset).retrieval,
+        path=path,
+        strategy=tf.distribute.get_strategy(),
+    )
+
+
+def test_ranking_learns_what_retrieval_does_not_know(cycle_dataset, tmp_path):
+    """Retrieval is untrained; the next item of the ring is for ranking to find."""
+    fast = {"learning_rate": 0.02, "warmup_steps": 0}
+    config = configure(tmp_path, optimizer=fast)
+    _, history = train(config, cycle_dataset, tmp_path / "ranking")
+    start = history["retrieval_order"]["NDCG@5"]
+    assert start < 0.7
+    assert max(history["validation_NDCG@5"]) > start + 0.25
+
+
+def test_epoch_holds_every_list_once_in_an_order_of_its_own(cycle_dataset, tmp_path):
+    config = configure(tmp_path)
+    sequences = cycle_dataset.load_sequences()
+    recommender = untrained(config, cycle_dataset)
+    lists = mine_candidates(config, sequences, recommender)
+    assert lists.num_lists == 60
+    batches = RankingBatches(
+        sequences,
+        [lists.take(np.arange(40)), lists.take(np.arange(40, 60))],
+        max_history_length=5,
+        batch_candidates=100,  # Twelve lists of eight.
+        seed=3,
+    )
+
+    def embeddings(epoch: int) -> np.ndarray:
+        parts = list(batches.epoch(epoch))
+        assert len(parts) == batches.num_batches == 4 + 2
+        return np.concatenate([part.inputs.query_embeddings for part in parts])
+
+    first, again, other = embeddings(0), embeddings(0), embeddings(1)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    for found in (first, other):
+        np.testing.assert_array_equal(
+            np.sort(found, axis=0), np.sort(lists.query_embeddings, axis=0)
+        )
+
+
+def test_batch_holds_the_history_before_each_list(cycle_dataset, tmp_path):
+    config = configure(tmp_path)
+    sequences = cycle_dataset.load_sequences()
+    lists = mine_candidates(config, sequences, untrained(config, cycle_dataset))
+    batches = RankingBatches(
+        sequences, [lists], max_history_length=3, batch_candidates=80, seed=0
+    )
+    for batch in batches.epoch(0):
+        last = np.asarray(batch.inputs.request.item_index)[:, -1]
+        positive = (np.asarray(batch.labels)[..., 0] == 1).argmax(axis=1)
+        rows = np.arange(len(last))
+        answers = np.asarray(batch.inputs.candidate_index)[rows, positive]
+        # On the ring of eight the answer is the item after the last one read.
+        np.testing.assert_array_equal(answers - 2, (last - 2 + 1) % 8)
+
+
+def test_lists_without_a_retrieved_positive_are_left_out(cycle_dataset, tmp_path):
+    config = make_config(tmp_path, ranking={"num_candidates": 2})
+    recommender = untrained(config, cycle_dataset)
+    recommender.num_candidates = 2
+    lists = mine_candidates(config, cycle_dataset.load_sequences(), recommender)
+    kept = with_positives(lists)
+    found = [bool(row.any()) for row in lists.relevant]
+    assert 0 < kept.num_lists == sum(found) < lists.num_lists
+    assert kept.relevant.any(axis=1).all()
+
+
+def test_data_without_validation_events_say_what_to_change(tmp_path):
+    sequences = make_sequences([[0, 1, 2]] * 4, splits=[[0, 0, 0]] * 4)
+    dataset = write_prepared(tmp_path / "prepared", sequences)
+    config = configure(tmp_path)
+    model = untrained(config, dataset).retrieval
+    with pytest.raises(ValueError, match=r"nothing to validate on.*data\.split"):
+        RetrievalValidator(config, sequences, model)
+    with pytest.raises(ValueError, match="too few validation targets"):
+        train(config, dataset, tmp_path / "ranking")
