@@ -52,7 +52,11 @@ class RetrievalConfig(FrozenConfig):
         description="`softmax`: exact, over the catalogue, in chunks; "
         "`sampled_softmax`: in-batch and uniform negatives with logQ.",
     )
-    num_sampled_negatives: int = Field(1024, ge=0, description="Uniform ones, shared.")
+    num_sampled_negatives: int = Field(
+        1024,
+        ge=1,
+        description="Draws from the catalogue, and at most as many from the batch.",
+    )
     temperature: float = Field(
         0.1, gt=0, description="Start value with normalised embeddings; it is learned."
     )

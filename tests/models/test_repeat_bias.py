@@ -2,7 +2,7 @@ import numpy as np
 import tensorflow as tf
 
 from tests.models.toys import request
-from tfrec.features.tokens import find_occurrences, request_tokens
+from tfrec.features.tokens import Tokens, find_occurrences, request_tokens
 from tfrec.models.repeat_bias import RepeatBias
 
 
@@ -54,3 +54,20 @@ def test_query_decides_how_much_repeats_count():
     layer = built_layer()
     layer.query_weights.assign([0.2, 0.3])
     np.testing.assert_allclose(repeat_logits(layer, items=[[5, 5]])[5], 5.0, rtol=1e-5)
+
+
+def test_events_of_another_segment_are_no_repeats():
+    layer = built_layer()
+    layer.count_logits.assign(tf.ones(8))
+    first, second = (request_tokens(request([[item]])) for item in (2, 3))
+    packed = Tokens(*(tf.concat(pair, 1) for pair in zip(first, second, strict=True)))
+    packed = packed._replace(segment_ids=tf.constant([[1, 1, 2, 2]]))
+    occurrences = find_occurrences(packed.item_index, packed.segment_ids)
+    found = layer(tf.ones((2, 2)), tf.constant([1, 3]), packed, occurrences)
+    np.testing.assert_array_equal(found.item_index, [[0, 2, 0, 0], [0, 0, 0, 3]])
+    np.testing.assert_array_equal(found.logits, [[0, 10, 0, 0], [0, 0, 0, 10]])
+
+
+def test_config_round_trip():
+    config = RepeatBias(num_event_types=3).get_config()
+    assert RepeatBias.from_config(config).get_config()["num_event_types"] == 3

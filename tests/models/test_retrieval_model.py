@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from tests.models.toys import (
     NUM_ITEMS,
+    SCHEMA,
     builder,
     one_batch,
     request,
@@ -11,7 +12,9 @@ from tests.models.toys import (
     toy_model,
     toy_sequences,
 )
-from tfrec.models.retrieval_model import RetrievalModel
+from tfrec.config import RetrievalConfig
+from tfrec.features.item_table import ItemTable
+from tfrec.models.retrieval_model import RetrievalBatch, RetrievalModel
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +126,93 @@ def test_one_step_lowers_the_loss(loss):
     for _ in range(20):
         model.train_step(to_tensors(batch))
     assert float(model(to_tensors(batch))) < first - 0.1
+
+
+def loss_and_gradients(model: RetrievalModel, batch: RetrievalBatch) -> tuple:
+    with tf.GradientTape() as tape:
+        loss = model(batch)
+    gradients = tape.gradient(loss, model.trainable_variables)
+    return loss.numpy(), [tf.convert_to_tensor(g).numpy() for g in gradients]
+
+
+def test_sampled_softmax_that_draws_every_item_is_the_exact_softmax():
+    """However often an item is drawn, it counts once."""
+    exact = toy_model(repeat=False)
+    # 512 draws leave none of 8 items out, but once in 10^29.
+    sampled = toy_model(repeat=False, loss="sampled_softmax", num_sampled_negatives=512)
+    batch = one_batch(toy_sequences(), max_length=6)
+    loss, gradients = loss_and_gradients(sampled, batch)
+    expected, expected_gradients = loss_and_gradients(exact, batch)
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    for weight, found, wanted in zip(
+        exact.trainable_variables, gradients, expected_gradients, strict=True
+    ):
+        np.testing.assert_allclose(found, wanted, atol=1e-5, err_msg=weight.name)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sampled_softmax"])
+def test_targets_of_weight_zero_take_no_part(loss):
+    model = toy_model(repeat=False, loss=loss, num_sampled_negatives=512)
+    batch = one_batch(toy_sequences(), max_length=6)
+    first = np.arange(len(batch.target_weights)) < 4
+    weighted = batch._replace(target_weights=tf.constant(first, tf.float32))
+    alone = batch._replace(
+        target_tokens=batch.target_tokens[:4],
+        target_items=batch.target_items[:4],
+        target_weights=batch.target_weights[:4],
+    )
+    np.testing.assert_allclose(model(weighted), model(alone), rtol=1e-5)
+    nothing = batch._replace(target_weights=tf.zeros_like(batch.target_weights))
+    assert float(model(nothing)) == 0.0
+
+
+def test_unknown_items_are_read_but_never_scored(model):
+    with_unknown = scores_of(model, items=[[2, 1, 1]])
+    assert with_unknown.shape == (1, NUM_ITEMS)
+    assert np.isfinite(with_unknown).all()
+    assert np.abs(with_unknown - scores_of(model, items=[[2]])).max() > 1e-3
+
+
+def test_an_empty_history_is_scored(model):
+    scores = scores_of(model, items=[[0, 0]], now=[50])
+    np.testing.assert_allclose(scores, scores_of(model, items=[[0]], now=[50]))
+    assert np.isfinite(scores).all()
+
+
+def test_item_bias_can_start_at_the_log_of_smoothed_frequencies():
+    counts = np.array([0, 0, 7, 2, 0])
+    model = RetrievalModel(
+        RetrievalConfig(embedding_dim=4, bias_start=0.5),
+        SCHEMA,
+        ItemTable(counts, {}, {}, {}, {}),
+        has_repeat_bias=False,
+        context_sizes={},
+    )
+    logs = np.log([7.5, 2.5, 0.5])  # Half a count more, so that none is 0.
+    np.testing.assert_allclose(model.item_bias, 0.5 * (logs - logs.mean()), rtol=1e-5)
+
+
+@pytest.fixture
+def mixed_precision():
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    yield
+    tf.keras.mixed_precision.set_global_policy(before)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sampled_softmax"])
+def test_mixed_precision_trains_to_scores_in_float32(model, loss, mixed_precision):
+    settings = {"loss": loss, "num_sampled_negatives": 512}
+    mixed = toy_model(repeat=loss == "softmax", **settings)
+    assert mixed.query_tower.encoder.compute_dtype == "bfloat16"
+    if loss == "softmax":  # The same weights in float32; bfloat16 keeps 3 digits.
+        scores = scores_of(mixed, items=[[2, 3, 2]], now=[99])
+        expected = scores_of(model, items=[[2, 3, 2]], now=[99])
+        assert scores.dtype == np.float32
+        np.testing.assert_allclose(scores, expected, atol=0.05 * np.ptp(expected))
+    mixed.compile(optimizer=tf.keras.optimizers.Adam(0.01))
+    batch = one_batch(toy_sequences(), max_length=6)
+    first = float(mixed(batch))
+    for _ in range(10):
+        mixed.train_step(batch)
+    assert float(mixed(batch)) < first - 0.05

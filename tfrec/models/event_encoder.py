@@ -50,6 +50,8 @@ class EventEncoder(tf.keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.embedding_dim = embedding_dim
+        self.num_event_types = num_event_types
         self.max_tokens = max_tokens
         self.use_request_time = use_request_time
 
@@ -91,6 +93,16 @@ class EventEncoder(tf.keras.layers.Layer):
             + self.count_table(count)
         )
         return self.dropout(event, training=training)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "embedding_dim": self.embedding_dim,
+            "num_event_types": self.num_event_types,
+            "max_tokens": self.max_tokens,
+            "use_request_time": self.use_request_time,
+            "dropout": self.dropout.rate,
+        }
 
     def _gaps(self, tokens: Tokens) -> tf.Tensor:
         is_event = tokens.positions > 0

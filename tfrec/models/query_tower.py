@@ -57,6 +57,17 @@ class QueryTower(tf.keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        self.arguments = {
+            "embedding_dim": embedding_dim,
+            "num_event_types": num_event_types,
+            "max_history_length": max_history_length,
+            "num_layers": num_layers,
+            "num_heads": num_heads,
+            "feedforward_dim": feedforward_dim,
+            "dropout": dropout,
+            "use_request_time": use_request_time,
+            "context_sizes": context_sizes,
+        }
         self.embedding_dim = embedding_dim
         self.event_encoder = EventEncoder(
             embedding_dim,
@@ -96,11 +107,15 @@ class QueryTower(tf.keras.layers.Layer):
             queries += self._embed_context(layer, context[name])
         return tf.math.l2_normalize(tf.cast(queries, tf.float32), axis=-1)
 
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self.arguments}
+
     @staticmethod
     def _embed_context(layer: tf.keras.layers.Layer, value: tf.Tensor) -> tf.Tensor:
         if isinstance(layer, tf.keras.layers.Embedding):
-            known = tf.cast(value > 0, tf.float32)[:, tf.newaxis]
-            return layer(value) * tf.cast(known, layer.compute_dtype)
+            known = tf.cast(value > 0, layer.compute_dtype)[:, tf.newaxis]
+            return layer(value) * known
         known = tf.math.is_finite(value)
         number = tf.where(known, tf.sign(value) * tf.math.log1p(tf.abs(value)), 0.0)
-        return layer(number[:, tf.newaxis]) * tf.cast(known, tf.float32)[:, tf.newaxis]
+        known = tf.cast(known, layer.compute_dtype)[:, tf.newaxis]
+        return layer(number[:, tf.newaxis]) * known

@@ -118,7 +118,7 @@ class RankingModel(TrainableModel):
         )
 
         def table(size: int, dim: int, name: str) -> tf.keras.layers.Embedding:
-            return tf.keras.layers.Embedding(size, dim, name=name)
+            return tf.keras.layers.Embedding(size, dim, name=name, dtype=tf.float32)
 
         small = config.attribute_dim
         self.type_table = table(len(schema.event_types) + 2, embedding_dim, "type")
@@ -138,11 +138,14 @@ class RankingModel(TrainableModel):
         self.norm = tf.keras.layers.LayerNormalization(epsilon=1e-6)
         self.dropout = tf.keras.layers.Dropout(config.dropout)
         self.output_layer = tf.keras.layers.Dense(
-            len(self.heads), kernel_initializer="zeros"
+            len(self.heads), kernel_initializer="zeros", dtype=tf.float32
         )
         # A linear part beside the deep one: numbers need no detour.
         self.wide_layer = tf.keras.layers.Dense(
-            len(self.heads), use_bias=False, kernel_initializer="zeros"
+            len(self.heads),
+            use_bias=False,
+            kernel_initializer="zeros",
+            dtype=tf.float32,
         )
         self.retrieval_weight = self.add_weight(
             name="retrieval_weight", shape=(len(self.heads),), initializer="ones"
@@ -200,7 +203,7 @@ class RankingModel(TrainableModel):
         embedding = self.dropout(
             self.norm(tf.concat(embeddings, axis=-1)), training=training
         )
-        x = tf.concat([embedding, number], axis=-1)
+        x = tf.concat([tf.cast(embedding, number.dtype), number], axis=-1)
         for layer in self.hidden:
             x = self.dropout(layer(x), training=training)
         return (
@@ -249,7 +252,8 @@ class RankingModel(TrainableModel):
             + self.type_table(request.event_type_index)
             + self.event_gap_table(age)
         )
-        return self.attention(candidates, events, request.history_mask)
+        pooled = self.attention(candidates, events, request.history_mask)
+        return tf.cast(pooled, candidates.dtype)
 
     def _context(self, request: Request) -> list[tf.Tensor]:
         parts = [

@@ -73,6 +73,9 @@ class RepeatBias(tf.keras.layers.Layer):
         self.query_weights = zeros("query", int(input_shape[-1]))
         super().build(input_shape)
 
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "num_event_types": self.num_event_types}
+
     def call(
         self,
         queries: tf.Tensor,

@@ -11,6 +11,7 @@ from tfrec.features.request import Leaf, Request
 from tfrec.features.tokens import Tokens, find_occurrences, request_tokens
 from tfrec.models.candidate_tower import CandidateTower
 from tfrec.models.losses import chunked_softmax_loss, sampled_softmax_loss
+from tfrec.models.negatives import draw_negatives, inclusion_probability
 from tfrec.models.query_tower import QueryTower
 from tfrec.models.repeat_bias import RepeatBias, RepeatLogits
 from tfrec.models.trainable_model import TrainableModel
@@ -98,7 +99,9 @@ class RetrievalModel(TrainableModel):
             context_sizes=context_sizes,
         )
         self.repeat_bias = (
-            RepeatBias(len(schema.event_types)) if has_repeat_bias else None
+            RepeatBias(len(schema.event_types), dtype=tf.float32)
+            if has_repeat_bias
+            else None
         )
         self.log_temperature = self.add_weight(
             name="log_temperature",
@@ -191,16 +194,11 @@ class RetrievalModel(TrainableModel):
         )
 
     def _sampled_loss(self, batch: RetrievalBatch, training: bool) -> tf.Tensor:
-        num_uniform = self.settings.num_sampled_negatives
-        num_in_batch = tf.minimum(tf.shape(batch.target_items)[0], num_uniform)
-        in_batch = tf.random.shuffle(batch.target_items)[:num_in_batch]
-        uniform = tf.random.uniform(
-            [num_uniform],
-            NUM_SPECIAL_INDICES,
-            self.num_items + NUM_SPECIAL_INDICES,
-            tf.int32,
-        )
-        negatives = tf.concat([uniform, in_batch], axis=0)
+        draws = {
+            "num_uniform": self.settings.num_sampled_negatives,
+            "num_items": self.num_items,
+        }
+        negatives, num_in_batch = draw_negatives(batch.target_items, **draws)
         tokens = tf.reshape(batch.tokens.item_index, [-1])
         # Only distinct items go through the tower.
         wanted = tf.concat([tokens, batch.target_items, negatives], axis=0)
@@ -218,28 +216,31 @@ class RetrievalModel(TrainableModel):
         )
 
         def probability(item_index: tf.Tensor) -> tf.Tensor:
-            column = item_index - NUM_SPECIAL_INDICES
-            frequency = tf.gather(tf.constant(self.sampling_frequency), column)
-            drawn = frequency * tf.cast(num_in_batch, tf.float32)
-            return tf.minimum(drawn + num_uniform / self.num_items, 1.0)
-
-        def biased(vectors: tf.Tensor, item_index: tf.Tensor) -> tf.Tensor:
-            unit = tf.math.l2_normalize(tf.cast(vectors, tf.float32), axis=-1)
-            bias = tf.gather(self.item_bias, item_index - NUM_SPECIAL_INDICES)
-            return tf.concat([unit, bias[:, tf.newaxis]], axis=1)
+            frequency = tf.constant(self.sampling_frequency)
+            return inclusion_probability(
+                tf.gather(frequency, item_index - NUM_SPECIAL_INDICES),
+                num_in_batch=num_in_batch,
+                **draws,
+            )
 
         # The bias rides along as one more dimension that every query has at 1.
         queries = encoded.embeddings * tf.exp(-self.log_temperature)
         return sampled_softmax_loss(
             tf.pad(queries, [[0, 0], [0, 1]], constant_values=1.0),
-            biased(of_positives, batch.target_items),
-            biased(of_negatives, negatives),
+            self._with_bias(of_positives, batch.target_items),
+            self._with_bias(of_negatives, negatives),
             positive_item_index=batch.target_items,
             negative_item_index=negatives,
             positive_probability=probability(batch.target_items),
             negative_probability=probability(negatives),
             weights=batch.target_weights,
         )
+
+    def _with_bias(self, vectors: tf.Tensor, item_index: tf.Tensor) -> tf.Tensor:
+        """Normalises item vectors and puts the items' bias behind them."""
+        unit = tf.math.l2_normalize(tf.cast(vectors, tf.float32), axis=-1)
+        bias = tf.gather(self.item_bias, item_index - NUM_SPECIAL_INDICES)
+        return tf.concat([unit, bias[:, tf.newaxis]], axis=1)
 
     def _encode_tokens(
         self,

@@ -14,6 +14,9 @@ class TrainableModel(tfrs.Model):
     update costs several times the dense one. `dense_gradients` turns it off for
     large tables.
 
+    The model itself computes in float32 whatever the global policy of Keras:
+    losses, scores and times need it. Its towers and dense layers follow the policy.
+
     Attributes:
         epochs_done: int64 variable, finished epochs; it is part of every
             checkpoint, so that a continued run reads the right batches.
@@ -25,7 +28,7 @@ class TrainableModel(tfrs.Model):
         def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
 
     def __init__(self, *, dense_gradients: bool = True, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(dtype=tf.float32, **kwargs)
         self.dense_gradients = dense_gradients
         self.epochs_done = tf.Variable(
             tf.constant(0, tf.int64), trainable=False, name="epochs_done"
