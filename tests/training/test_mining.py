@@ -1,10 +1,12 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from tests.models.toys import toy_model
 from tests.synthetic import make_sequences
 from tests.training.conftest import make_config
-from tfrec.data.store import Impressions
+from tfrec.data.store import EventSequences, Impressions
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.training.mining import impression_lists, mine_candidates
 from tfrec.training.ranking import with_positives
@@ -112,6 +114,45 @@ def test_impressions_are_labelled_by_the_strongest_event_that_followed(tmp_path)
     # Views happen without impressions: undefined. Carted: only the first.
     assert lists.labels[0, :, 0].tolist() == [-1, -1, -1]
     assert lists.labels[0, :2, 1].tolist() == [1, 0]
+
+
+def one_impression(sequences: EventSequences, *, split: int) -> Impressions:
+    return Impressions(
+        user_ids=np.array(["user 0"], object),
+        timestamps=sequences.timestamps[3:4],
+        split=np.array([split], np.int8),
+        offsets=np.array([0, 1]),
+        item_index=np.array([4], np.int32),
+        position=np.zeros(1, np.int32),
+        propensity=np.ones(1, np.float32),
+        event_type_index=np.array([3], np.int32),
+    )
+
+
+def test_context_of_impressions_is_unknown(tmp_path):
+    context = {
+        "country": np.full(6, 4, np.int32),
+        "hour": np.full(6, 7.0, np.float32),
+    }
+    sequences = dataclasses.replace(shop_sequences(), context=context)
+    shown = one_impression(sequences, split=1)
+    lists = impression_lists(configure(tmp_path), sequences, shown, recommender())
+    # The log says nothing of it: index 0, and NaN where 0 would be a value.
+    assert lists.context["country"].tolist() == [0]
+    assert np.isnan(lists.context["hour"]).all()
+
+
+def test_log_with_impressions_of_other_splits_only_has_no_lists(tmp_path):
+    sequences = shop_sequences()
+    shown = one_impression(sequences, split=0)
+    lists = impression_lists(configure(tmp_path), sequences, shown, recommender())
+    assert lists.num_lists == 0
+    assert lists.query_embeddings.shape == (0, 8)
+
+
+def test_log_without_validation_targets_has_no_lists(tmp_path):
+    sequences = make_sequences([[0, 1], [2, 3]], splits=[[0, 0], [0, 0]])
+    assert mine_candidates(configure(tmp_path), sequences, recommender()).num_lists == 0
 
 
 def test_too_few_validation_targets_say_what_to_do(tmp_path, cycle_dataset):

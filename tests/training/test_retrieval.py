@@ -14,8 +14,13 @@ from tfrec.evaluation.protocols import build_queries
 from tfrec.features.item_table import build_item_table
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalModel
+from tfrec.training.fitting import restore_weights
 from tfrec.training.input import make_builder
-from tfrec.training.retrieval import train_retrieval
+from tfrec.training.retrieval import (
+    compile_retrieval_model,
+    finetune_retrieval,
+    train_retrieval,
+)
 
 
 def train(dataset: PreparedDataset, path: Path, **changes) -> RetrievalModel:
@@ -81,6 +86,62 @@ def test_same_seed_gives_the_same_model(cycle_dataset, tmp_path):
     models = [train(cycle_dataset, tmp_path / str(i), **changes) for i in range(2)]
     for first, second in zip(models[0].weights, models[1].weights, strict=True):
         np.testing.assert_allclose(first, second, atol=1e-6)
+
+
+def test_finetuning_of_a_continued_run_is_that_of_one_never_killed(
+    cycle_dataset, tmp_path
+):
+    config = make_config(
+        tmp_path,
+        training={
+            "retrieval": {"max_epochs": 2, "min_steps_per_epoch": 8},
+            "finetune_epochs": 1,
+        },
+    )
+    path = tmp_path / "run" / "retrieval"
+    table, strategy = build_item_table(cycle_dataset), tf.distribute.get_strategy()
+    tf.keras.utils.set_random_seed(0)
+    whole, _ = train_retrieval(
+        config, cycle_dataset, table, path=path, strategy=strategy
+    )
+    continued = compile_retrieval_model(config, cycle_dataset, table, strategy=strategy)
+    restore_weights(continued, path / "best")
+    before = [weight.numpy() for weight in whole.trainable_variables]
+    for model in (whole, continued):
+        finetune_retrieval(config, cycle_dataset, model, strategy=strategy)
+    pairs = zip(whole.trainable_variables, continued.trainable_variables, strict=True)
+    for first, second in pairs:
+        # The moments of Adam come back too, or the steps would differ.
+        np.testing.assert_allclose(first, second, atol=1e-6, err_msg=first.name)
+    assert np.abs(before[0] - whole.trainable_variables[0].numpy()).max() > 1e-4
+
+
+def test_data_without_validation_targets_say_so_before_training(tmp_path):
+    sequences = make_sequences([[0, 1, 2]] * 4, splits=[[0, 0, 2]] * 4)
+    dataset = write_prepared(tmp_path / "prepared", sequences)
+    with pytest.raises(ValueError, match=r"nothing to validate on.*\['event'\]"):
+        train(dataset, tmp_path)
+    assert not (tmp_path / "run" / "retrieval" / "best").exists()
+
+
+def test_replicas_share_the_global_batch_and_workers_the_users(cycle_dataset, tmp_path):
+    config = make_config(tmp_path)
+
+    def batch_tokens(shard: int, num_workers: int, num_replicas: int) -> int:
+        own = cycle_dataset.load_sequences(shard=shard, num_shards=num_workers)
+        return make_builder(
+            config,
+            own,
+            splits=("train",),
+            num_replicas=num_replicas,
+            num_workers=num_workers,
+        ).batch_tokens
+
+    # 60 users x 8 training events in 8 steps; half of it on each of two replicas,
+    # wherever they are.
+    assert batch_tokens(0, 1, 1) == 60
+    assert batch_tokens(0, 1, 2) == 30
+    assert [batch_tokens(worker, 2, 2) for worker in (0, 1)] == [30, 30]
 
 
 def test_place_of_a_full_history_is_learned(cycle_dataset, tmp_path):

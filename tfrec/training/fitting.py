@@ -50,7 +50,7 @@ def make_optimizer(config: OptimizerConfig) -> tf.keras.optimizers.Optimizer:
 
 
 def weights_checkpoint(model: TrainableModel) -> tf.train.Checkpoint:
-    """Returns the checkpoint of a model's weights, without its optimizer."""
+    """Returns the checkpoint of a model, with the state of its optimizer if any."""
     return tf.train.Checkpoint(model=model)
 
 
@@ -59,7 +59,10 @@ def save_weights(model: TrainableModel, path: Path) -> None:
     manager = tf.train.CheckpointManager(
         weights_checkpoint(model), str(path), max_to_keep=1, checkpoint_name="weights"
     )
-    manager.save()
+    latest = manager.latest_checkpoint
+    # A name of its own: over the old file a kill could leave half of either.
+    number = 1 if latest is None else int(latest.rsplit("-", 1)[1]) + 1
+    manager.save(checkpoint_number=number)
 
 
 def restore_weights(model: TrainableModel, path: Path) -> None:

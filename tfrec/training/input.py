@@ -22,8 +22,16 @@ def make_builder(
     *,
     splits: tuple[str, ...],
     num_replicas: int,
+    num_workers: int = 1,
 ) -> BatchBuilder:
     """Builds the batches of one replica from some splits.
+
+    Args:
+        config: The run's configuration.
+        sequences: The events of this worker.
+        splits: Whose events are targets.
+        num_replicas: Over all workers; they share the global batch.
+        num_workers: Among whom the users are shared out.
 
     Raises:
         ValueError: If no event of these splits can be learned from.
@@ -44,7 +52,7 @@ def make_builder(
             "item of the catalogue. Check `data.split` and `data.cleaning`."
         )
     stage = config.training.retrieval
-    num_targets = int((targets.weights > 0).sum())
+    num_targets = int((targets.weights > 0).sum()) * num_workers  # About, of all.
     batch_size = min(stage.global_batch_size, num_targets // stage.min_steps_per_epoch)
     return BatchBuilder(
         sequences,
@@ -124,7 +132,11 @@ def distributed_batches(
                 shard=context.input_pipeline_id, num_shards=context.num_input_pipelines
             )
             builder = make_builder(
-                config, own, splits=splits, num_replicas=num_replicas
+                config,
+                own,
+                splits=splits,
+                num_replicas=num_replicas,
+                num_workers=context.num_input_pipelines,
             )
             return endless_batches(builder, first_epoch)
 

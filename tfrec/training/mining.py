@@ -94,7 +94,7 @@ def impression_lists(
         rows,
         _events_before(sequences, rows, times),
         times,
-        {k: np.zeros(len(rows), v.dtype) for k, v in sequences.context.items()},
+        {k: _unknown(v.dtype, len(rows)) for k, v in sequences.context.items()},
         np.zeros(0, np.int64),
         np.zeros(0, np.int64),
     )
@@ -106,27 +106,36 @@ def impression_lists(
     candidates = np.where(real, impressions.item_index[shown], 0)
     candidates[candidates < NUM_SPECIAL_INDICES] = 0
     outcome = np.where(real, impressions.event_type_index[shown], 0)
-    heads = schema.head_event_types or schema.target_event_types
-    labels = np.full((*candidates.shape, len(heads)), UNDEFINED_LABEL, np.int8)
-    for h, head in enumerate(heads):
-        if head not in schema.target_event_types:
-            labels[..., h] = outcome >= schema.event_type_index(head)
     embeddings, scores, _ = _retrieve(
         sequences, recommender, requests, candidates=candidates
     )
-    none = np.zeros(candidates.shape, bool)
     return RankingLists(
         requests.user_rows,
         requests.history_ends,
         requests.timestamps,
         requests.context,
         candidates,
-        labels,
+        _impression_labels(schema, outcome),
         embeddings,
         scores,
-        none,
+        np.zeros(candidates.shape, bool),
         np.zeros(len(rows), np.int32),
     )
+
+
+def _impression_labels(schema: Schema, outcome: np.ndarray) -> np.ndarray:
+    """Labels `[num_lists, num_candidates, num_heads]` of what followed, as types."""
+    heads = schema.head_event_types or schema.target_event_types
+    labels = np.full((*outcome.shape, len(heads)), UNDEFINED_LABEL, np.int8)
+    for h, head in enumerate(heads):
+        if head not in schema.target_event_types:
+            labels[..., h] = outcome >= schema.event_type_index(head)
+    return labels
+
+
+def _unknown(dtype: np.dtype, size: int) -> np.ndarray:
+    """Context that is not known: NaN for numbers, index 0 for the others."""
+    return np.full(size, np.nan if dtype.kind == "f" else 0, dtype)
 
 
 def _validation_requests(
@@ -188,7 +197,13 @@ def _retrieve(
         encoded = recommender.encode(request)
         return encoded.embeddings, recommender.scores_of(encoded)
 
-    embeddings, kept_scores, kept = [], [], []
+    # Empty ones first: there may be no request at all.
+    width = recommender.retrieval.settings.embedding_dim
+    embeddings = [np.zeros((0, width), np.float32)]
+    kept_scores = [np.zeros((0, k), np.float32)]
+    kept = [np.zeros((0, k), np.int32)]
+    if candidates is not None:
+        kept_scores = [np.zeros((0, candidates.shape[1]), np.float32)]
     starts = range(0, len(requests.user_rows), BATCH_SIZE)
     for start in track(starts, "Mine candidates", transient=True):
         rows = slice(start, start + BATCH_SIZE)
@@ -204,10 +219,7 @@ def _retrieve(
         if candidates is None:
             pool = scores.numpy()
             if exclude_seen:
-                hidden = np.where(arrays.item_index > 1, arrays.item_index - 2, -1)
-                padded = np.pad(pool, [(0, 0), (0, 1)])  # A column for "no item".
-                np.put_along_axis(padded, hidden, -np.inf, axis=1)
-                pool = padded[:, :-1]
+                pool = _hide(pool, arrays.item_index)
             top, column = tf.math.top_k(pool, k)
             kept_scores.append(np.maximum(top.numpy(), np.float32(-1e4)))
             kept.append(column.numpy() + NUM_SPECIAL_INDICES)
@@ -217,6 +229,14 @@ def _retrieve(
         embeddings.append(embedding.numpy())
     found = np.concatenate(kept) if candidates is None else candidates
     return np.concatenate(embeddings), np.concatenate(kept_scores), found
+
+
+def _hide(scores: np.ndarray, item_index: np.ndarray) -> np.ndarray:
+    """Returns the scores `[num_rows, num_items]` with -inf at a row's items."""
+    column = np.where(item_index > 1, item_index - NUM_SPECIAL_INDICES, -1)
+    padded = np.pad(scores, [(0, 0), (0, 1)])  # A column for "no item".
+    np.put_along_axis(padded, column, -np.inf, axis=1)
+    return padded[:, :-1]
 
 
 def _mark(

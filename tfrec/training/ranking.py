@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec.config import ExperimentConfig, RankingConfig
-from tfrec.data.store import PreparedDataset
+from tfrec.data.store import EventSequences, PreparedDataset
 from tfrec.features.item_statistics import measure_items
 from tfrec.features.item_table import ItemTable
 from tfrec.features.request import Request
@@ -68,17 +68,13 @@ def train_ranking(
     recommender = TrainedRecommender(
         retrieval, None, num_candidates=settings.num_candidates
     )
-    mined = mine_candidates(config, sequences, recommender)
-    rng = np.random.default_rng([config.seed, 1])
-    held_out = rng.random(sequences.num_users) < settings.holdout_share
-    is_held_out = held_out[mined.user_rows]
-    holdout = mined.take(np.flatnonzero(is_held_out))
-    sources = [with_positives(mined.take(np.flatnonzero(~is_held_out)))]
-    impressions = dataset.load_impressions()
-    if impressions is not None:
-        shown = impression_lists(config, sequences, impressions, recommender)
-        sources.append(shown.take(np.flatnonzero(~held_out[shown.user_rows])))
-    _check_lists(sources[0], holdout)
+    sources, holdout = find_lists(
+        config,
+        dataset,
+        sequences,
+        recommender,
+        holdout_share=settings.holdout_share,
+    )
     stage = config.training.ranking
     with strategy.scope():
         model = build_ranking_model(config, settings, dataset, item_table)
@@ -87,17 +83,8 @@ def train_ranking(
         retrieval.item_vectors(),
         measure_items(sequences, config.experiment_schema, item_table.num_items),
     )
-    num_candidates = sum(source.candidate_index.size for source in sources)
-    batch_size = min(
-        stage.global_batch_size, num_candidates // stage.min_steps_per_epoch
-    )
-    batches = RankingBatches(
-        sequences,
-        sources,
-        max_history_length=config.retrieval.max_history_length,
-        batch_candidates=batch_size // strategy.num_replicas_in_sync,
-        seed=config.seed,
-    )
+    num_replicas = strategy.num_replicas_in_sync
+    batches = make_batches(config, sequences, sources, num_replicas=num_replicas)
     validator = RankingValidator(
         sequences,
         holdout,
@@ -111,11 +98,60 @@ def train_ranking(
         name="ranking",
         path=path,
         stage=stage,
-        steps_per_epoch=max(batches.num_batches // strategy.num_replicas_in_sync, 1),
+        steps_per_epoch=max(batches.num_batches // num_replicas, 1),
         metric=config.evaluation.selection_metric,
         validate=validator,
     )
     return model, {**history, "retrieval_order": validator.retrieval_order()}
+
+
+def find_lists(
+    config: ExperimentConfig,
+    dataset: PreparedDataset,
+    sequences: EventSequences,
+    recommender: TrainedRecommender,
+    *,
+    holdout_share: float,
+) -> tuple[list[RankingLists], RankingLists]:
+    """Returns lists to learn from, by origin, and those of held-out users.
+
+    Raises:
+        ValueError: If there is nothing to learn from, or nothing held out.
+    """
+    mined = mine_candidates(config, sequences, recommender)
+    rng = np.random.default_rng([config.seed, 1])
+    held_out = rng.random(sequences.num_users) < holdout_share
+    is_held_out = held_out[mined.user_rows]
+    holdout = mined.take(np.flatnonzero(is_held_out))
+    sources = [with_positives(mined.take(np.flatnonzero(~is_held_out)))]
+    impressions = dataset.load_impressions()
+    if impressions is not None:
+        shown = impression_lists(config, sequences, impressions, recommender)
+        sources.append(shown.take(np.flatnonzero(~held_out[shown.user_rows])))
+    _check_lists(sources[0], holdout)
+    return sources, holdout
+
+
+def make_batches(
+    config: ExperimentConfig,
+    sequences: EventSequences,
+    sources: list[RankingLists],
+    *,
+    num_replicas: int,
+) -> RankingBatches:
+    """Builds the batches of one replica."""
+    stage = config.training.ranking
+    num_candidates = sum(source.candidate_index.size for source in sources)
+    batch_size = min(
+        stage.global_batch_size, num_candidates // stage.min_steps_per_epoch
+    )
+    return RankingBatches(
+        sequences,
+        sources,
+        max_history_length=config.retrieval.max_history_length,
+        batch_candidates=batch_size // num_replicas,
+        seed=config.seed,
+    )
 
 
 def with_positives(lists: RankingLists) -> RankingLists:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -15,7 +16,7 @@ from tfrec.features.tokens import Tokens
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalBatch, RetrievalModel
 from tfrec.schema import AttributeKind
-from tfrec.training.fitting import fit, make_optimizer, save_weights
+from tfrec.training.fitting import fit, make_optimizer
 from tfrec.training.input import batch_spec, distributed_batches
 
 REPEAT_SHARE = 0.01  # Of training targets; from here on `repeat_bias=auto` is on.
@@ -68,6 +69,23 @@ def _smallest_batch(sequences: EventSequences) -> RetrievalBatch:
     )
 
 
+def compile_retrieval_model(
+    config: ExperimentConfig,
+    dataset: PreparedDataset,
+    item_table: ItemTable,
+    *,
+    strategy: tf.distribute.Strategy,
+) -> RetrievalModel:
+    """Builds the model together with all variables of its optimizer."""
+    with strategy.scope():
+        model = build_retrieval_model(config, dataset, item_table)
+        optimizer: Any = make_optimizer(config.training.retrieval.optimizer)
+        # Now, so that restored weights find the state of the optimizer, too.
+        optimizer.build(model.trainable_variables)
+        model.compile(optimizer=optimizer)
+    return model
+
+
 def train_retrieval(
     config: ExperimentConfig,
     dataset: PreparedDataset,
@@ -78,10 +96,7 @@ def train_retrieval(
 ) -> tuple[RetrievalModel, dict[str, list[float]]]:
     """Trains until validation no longer improves; returns the best epoch's model."""
     sequences = dataset.load_sequences()
-    stage = config.training.retrieval
-    with strategy.scope():
-        model = build_retrieval_model(config, dataset, item_table)
-        model.compile(optimizer=make_optimizer(stage.optimizer))
+    model = compile_retrieval_model(config, dataset, item_table, strategy=strategy)
     batches, steps = distributed_batches(
         config,
         dataset,
@@ -95,7 +110,7 @@ def train_retrieval(
         batches,
         name="retrieval",
         path=path,
-        stage=stage,
+        stage=config.training.retrieval,
         steps_per_epoch=steps,
         metric=config.evaluation.selection_metric,
         validate=validator,
@@ -108,13 +123,18 @@ def finetune_retrieval(
     dataset: PreparedDataset,
     model: RetrievalModel,
     *,
-    path: Path,
     strategy: tf.distribute.Strategy,
 ) -> None:
     """Trains `finetune_epochs` more on training and validation events.
 
     The best epoch was chosen before; nothing is chosen here. It makes the model
     know what is new since the validation began, as the baselines do.
+
+    Args:
+        config: The run's configuration.
+        dataset: Where the events are.
+        model: Compiled, with the weights and the optimizer of its best epoch.
+        strategy: That of the model.
     """
     batches, steps = distributed_batches(
         config,
@@ -129,11 +149,14 @@ def finetune_retrieval(
         steps_per_epoch=steps,
         verbose=0,
     )
-    save_weights(model, path / "best")
 
 
 class RetrievalValidator:
-    """Validates a retrieval model as it is now, always on the same queries."""
+    """Validates a retrieval model as it is now, always on the same queries.
+
+    Raises:
+        ValueError: If there is no query to validate on.
+    """
 
     def __init__(
         self,
@@ -152,6 +175,13 @@ class RetrievalValidator:
             max_queries=self.settings.max_validation_queries,
             seed=config.seed,
         )
+        if not self.queries.num_queries:
+            raise ValueError(
+                "There is nothing to validate on: no user has an event of a type of "
+                f"{list(config.experiment_schema.target_event_types)} in the "
+                "validation split. Lengthen `data.split.validation_days`, or choose "
+                "another `data.split.protocol`."
+            )
         self.scorer: RetrievalScorer | None = None
 
     def __call__(self) -> Mapping[str, float]:

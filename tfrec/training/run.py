@@ -24,6 +24,7 @@ from tfrec.training.fitting import restore_weights, save_weights
 from tfrec.training.ranking import build_ranking_model, train_ranking
 from tfrec.training.retrieval import (
     build_retrieval_model,
+    compile_retrieval_model,
     finetune_retrieval,
     train_retrieval,
 )
@@ -159,8 +160,7 @@ def _retrieval_stage(
 ) -> RetrievalModel:
     path = config.run_path / RETRIEVAL
     if (path / FINISHED_FILE).is_file():
-        with strategy.scope():
-            model = build_retrieval_model(config, dataset, item_table)
+        model = compile_retrieval_model(config, dataset, item_table, strategy=strategy)
         restore_weights(model, path / "best")
         return model
     model, history = train_retrieval(
@@ -208,8 +208,7 @@ def _finetune_stage(
     done = config.run_path / "finetuned.json"
     if config.training.finetune_epochs == 0 or done.is_file():
         return
-    path = config.run_path / RETRIEVAL
-    finetune_retrieval(config, dataset, retrieval, path=path, strategy=strategy)
+    finetune_retrieval(config, dataset, retrieval, strategy=strategy)
     if ranking is not None:
         # The vectors moved a little, and the newest events count from now on.
         statistics = measure_items(
@@ -220,6 +219,8 @@ def _finetune_stage(
         )
         ranking.set_frozen(retrieval.item_vectors(), statistics)
         save_weights(ranking, config.run_path / RANKING / "best")
+    # Last: killed before, the run starts again from the weights of the best epoch.
+    save_weights(retrieval, config.run_path / RETRIEVAL / "best")
     write_json(done, {"epochs": config.training.finetune_epochs})
 
 
