@@ -41,3 +41,26 @@ def test_hidden_ids_leave_the_unknown_row_and_attributes():
     trained = tower(tf.constant([2, 3]), training=True)
     shift = tower(tf.constant([2, 3])) - tf.gather(tower.id_table, [2, 3])
     np.testing.assert_allclose(trained, shift + tower.id_table[1], atol=1e-6)
+
+
+def test_ids_are_hidden_in_training_alone():
+    tower = built_tower(id_dropout=0.999999)
+    np.testing.assert_array_equal(tower(tf.range(8)), built_tower()(tf.range(8)))
+
+
+def test_gradients_reach_every_weight_and_only_rows_that_training_saw():
+    tower = built_tower()
+    with tf.GradientTape() as tape:
+        vectors = tower(tf.range(8))
+        total = tf.reduce_sum(vectors * tf.random.stateless_normal((8, 4), (0, 0)))
+    gradients = tape.gradient(total, tower.trainable_weights)
+    dense = [tf.convert_to_tensor(gradient).numpy() for gradient in gradients]
+    assert all(np.abs(gradient).max() > 0 for gradient in dense)
+    (place,) = [
+        i
+        for i, weight in enumerate(tower.trainable_weights)
+        if weight is tower.id_table
+    ]
+    # Row 0 is padding; the cold item 7 uses the row of the unknown item.
+    touched = np.abs(dense[place]).max(axis=1) > 0
+    assert touched.tolist() == [False, True, True, True, True, True, True, False]

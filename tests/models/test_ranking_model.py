@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.contracts import check_loss
 from tests.models.toys import request, rich_item_table
 from tfrec.config import RankingConfig
 from tfrec.features.item_statistics import NUM_NEIGHBOURS, ItemStatistics, Neighbours
@@ -21,23 +22,33 @@ SCHEMA = Schema(
 DIM = 4
 
 
-def make_model(**settings: object) -> RankingModel:
+def make_model(
+    *, context_sizes: dict[str, int] | None = None, **settings: object
+) -> RankingModel:
     tf.keras.utils.set_random_seed(0)
     config = RankingConfig.model_validate(
         {"hidden_dims": [8], "attribute_dim": 2, "attention_dim": 2, **settings}
     )
     model = RankingModel(
-        config, SCHEMA, rich_item_table(), embedding_dim=DIM, context_sizes={}
+        config,
+        SCHEMA,
+        rich_item_table(),
+        embedding_dim=DIM,
+        context_sizes=context_sizes or {},
     )
-    model(inputs([[2, 3]], [[2, 3, 4]]))
+    model(inputs([[2, 3]], [[2, 3, 4]], device=[1], basket=[1.0]))
     return model
 
 
-def inputs(histories: list[list[int]], candidates: list[list[int]]) -> RankingInputs:
+def inputs(
+    histories: list[list[int]], candidates: list[list[int]], **context: list
+) -> RankingInputs:
+    """Lists in the order of retrieval; models without context read none."""
     index = tf.constant(candidates)
     scores = -tf.constant([float(i + 1) for i in range(len(candidates[0]))])
+    past = request(histories, timestamps=[[9] * len(h) for h in histories])
     return RankingInputs(
-        request(histories, timestamps=[[9] * len(h) for h in histories]),
+        past._replace(context={k: tf.constant(v) for k, v in context.items()}),
         tf.ones((index.shape[0], DIM)),
         index,
         tf.broadcast_to(scores, index.shape),
@@ -177,3 +188,99 @@ def test_undefined_labels_and_padding_are_not_learned_from(label):
     if label == -1:
         # Log-sigmoid of the one defined logit; a list of one has no listwise loss.
         np.testing.assert_allclose(first, np.log1p(np.exp(1.0)), rtol=1e-5)
+
+
+def listwise(logits: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    return listwise_softmax_loss(
+        labels[..., tf.newaxis], logits[..., tf.newaxis], mask[..., tf.newaxis]
+    )
+
+
+def test_listwise_loss_keeps_the_contract_of_losses():
+    logits = np.array([[2.0, 1.0, 0.0, 5.0], [0.0, 1.0, 3.0, 0.5]])
+    labels = np.array([[1, 0, 1, 0], [0, 1, 0, 0]])
+    mask = np.array([[1, 1, 1, 0], [1, 1, 0, 0]], bool)
+    first = np.log(np.exp([2.0, 1.0, 0.0]).sum()) - (2.0 + 0.0) / 2
+    second = np.log(np.exp([0.0, 1.0]).sum()) - 1.0
+    check_loss(
+        listwise,
+        logits=logits,
+        labels=labels,
+        mask=mask,
+        expected=(first + second) / 2,
+    )
+
+
+def test_pointwise_loss_keeps_the_contract_of_losses():
+    model = make_model()
+    logits = np.array([[2.0, -1.0, 4.0]])
+    labels, mask = np.array([[1, 0, 1]]), np.array([[True, True, False]])
+    # Minus the log-probabilities of what happened, over two defined labels.
+    expected = (np.log1p(np.exp(-2.0)) + np.log1p(np.exp(-1.0))) / 2
+
+    def loss(logits: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        return model._pointwise_loss(
+            labels[..., tf.newaxis], logits[..., tf.newaxis], mask[..., tf.newaxis]
+        )
+
+    check_loss(loss, logits=logits, labels=labels, mask=mask, expected=expected)
+
+
+def test_weights_of_the_losses_are_those_of_the_configuration():
+    lists = inputs([[2, 3]], [[4, 5]])
+    batch = RankingBatch(lists, tf.constant([[[1, 0], [0, 0]]], tf.int8))
+
+    def loss(pointwise: float, listwise: float) -> float:
+        model = make_model(pointwise_weight=pointwise, listwise_weight=listwise)
+        return float(model.compute_loss(batch))
+
+    together = 2.0 * loss(1.0, 0.0) + 3.0 * loss(0.0, 1.0)
+    assert loss(1.0, 0.0) != pytest.approx(loss(0.0, 1.0))
+    assert loss(2.0, 3.0) == pytest.approx(together, rel=1e-5)
+
+
+def test_gradients_reach_every_weight():
+    model = shuffled(make_model(context_sizes={"device": 3, "basket": 0}))
+    lists = inputs([[2, 3]], [[4, 5]], device=[2], basket=[3.0])
+    batch = RankingBatch(lists, tf.constant([[[1, 0], [0, 1]]], tf.int8))
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(batch, training=True)
+    gradients = tape.gradient(loss, model.trainable_variables)
+    for weight, gradient in zip(model.trainable_variables, gradients, strict=True):
+        assert gradient is not None, weight.name
+        assert np.abs(tf.convert_to_tensor(gradient)).max() > 0, weight.name
+    frozen = [model.items, model.demand, *model.next_item, *model.near]
+    trained = {id(weight) for weight in model.trainable_variables}
+    assert not any(id(weight) in trained for weight in frozen)
+
+
+def test_context_is_read_and_an_unknown_number_counts_as_zero():
+    model = shuffled(make_model(context_sizes={"device": 3, "basket": 0}))
+
+    def logits(device: int, basket: float) -> np.ndarray:
+        lists = inputs([[2, 3]], [[4, 5]], device=[device], basket=[basket])
+        return model(lists).numpy()
+
+    base = logits(0, 0.0)
+    assert np.abs(logits(2, 0.0) - base).max() > 1e-3
+    assert np.abs(logits(0, 50.0) - base).max() > 1e-3
+    np.testing.assert_array_equal(logits(0, np.nan), base)
+
+
+def test_mixed_precision_gives_the_scores_of_float32():
+    lists = inputs([[2, 3]], [[4, 5, 6]])
+    expected = shuffled(make_model(dropout=0.0))(lists)
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        model = shuffled(make_model(dropout=0.0))
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
+    assert model.hidden[0].compute_dtype == "bfloat16"
+    found = model(lists)
+    assert found.dtype == tf.float32
+    np.testing.assert_allclose(found, expected, atol=0.03)
+    model.compile(optimizer=tf.keras.optimizers.Adam(0.01))
+    labels = tf.constant([[[0, 0], [0, 0], [1, 1]]], tf.int8)
+    losses = [model.train_step(RankingBatch(lists, labels))["loss"] for _ in range(10)]
+    assert losses[-1] < losses[0]

@@ -78,3 +78,25 @@ def test_refresh_follows_further_training():
     np.testing.assert_array_equal(recommender.candidate_embeddings(), before)
     recommender.refresh()
     assert np.abs(recommender.candidate_embeddings() - before).max() > 0.1
+
+
+def test_requests_are_answered_alone_as_in_a_batch(recommender):
+    together = request([[2, 3, 2], [7, 0, 0]], timestamps=[[5, 6, 7], [8, 0, 0]])
+    alone = request([[7]], timestamps=[[8]])
+    scores = recommender.retrieval_scores(together)
+    np.testing.assert_allclose(
+        scores[1:], recommender.retrieval_scores(alone), atol=1e-5
+    )
+    candidates = tf.constant([[4, 5], [6, 2]])
+    of_candidates = tf.gather(scores, candidates - 2, batch_dims=1)
+    ranked = recommender.rank(together, candidates, of_candidates)
+    single = recommender.rank(alone, candidates[1:], of_candidates[1:])
+    np.testing.assert_allclose(ranked.scores[1:], single.scores, atol=1e-5)
+
+
+def test_order_of_candidates_does_not_change_their_scores(recommender):
+    past, candidates = request([[2, 3]]), tf.constant([[4, 5, 6]])
+    scores = tf.constant([[-1.0, -2.0, -3.0]])
+    forward = recommender.rank(past, candidates, scores)
+    backward = recommender.rank(past, candidates[:, ::-1], scores[:, ::-1])
+    np.testing.assert_allclose(backward.scores[:, ::-1], forward.scores, atol=1e-6)

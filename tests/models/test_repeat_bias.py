@@ -71,3 +71,34 @@ def test_events_of_another_segment_are_no_repeats():
 def test_config_round_trip():
     config = RepeatBias(num_event_types=3).get_config()
     assert RepeatBias.from_config(config).get_config()["num_event_types"] == 3
+
+
+def test_type_of_the_last_meeting_alone_counts():
+    layer = built_layer()
+    layer.type_logits.assign([0.0, 0.0, 0.3])
+    # The toys' events are all of type 2.
+    np.testing.assert_allclose(repeat_logits(layer, items=[[2, 2]])[2], 3.0, rtol=1e-5)
+
+
+def test_times_that_are_not_known_share_one_bucket():
+    layer = built_layer()
+    layer.gap_logits.assign(tf.one_hot(0, 32))
+    unknown = repeat_logits(layer, items=[[2, 3]], timestamps=[[0, 5]], now=[9])
+    np.testing.assert_allclose([unknown[2], unknown[3]], [10.0, 0.0])
+
+
+def test_queries_see_no_later_event_and_no_other_segment():
+    layer = built_layer()
+    layer.count_logits.assign(tf.ones(8))
+    tokens = request_tokens(request([[2, 3, 2, 4]]))
+    segments = tf.constant([[1, 1, 1, 2, 2]])  # 0 2 3 | 2 4
+    found = layer(
+        tf.ones((3, 2)),
+        tf.constant([1, 2, 4]),
+        tokens._replace(segment_ids=segments),
+        find_occurrences(tokens.item_index, segments),
+    )
+    np.testing.assert_array_equal(
+        found.item_index, [[0, 2, 0, 0, 0], [0, 2, 3, 0, 0], [0, 0, 0, 2, 4]]
+    )
+    np.testing.assert_allclose(found.logits, 10.0 * (found.item_index.numpy() > 0))

@@ -154,7 +154,7 @@ def neighbour_features(
     Args:
         request: Histories `[batch_size, history_length]`.
         candidate_index: int32 `[batch_size, num_candidates]`.
-        weights: Neighbours of every item.
+        weights: Neighbours of every item; padding and the unknown item have none.
 
     Returns:
         float32 `[batch_size, num_candidates, 4]`: s of the newest event, then over
