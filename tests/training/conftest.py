@@ -7,6 +7,9 @@ import pytest
 
 from tests.synthetic import cycle, write_prepared
 from tfrec.config import ExperimentConfig
+from tfrec.config_file import load_config
+from tfrec.data.prepare import prepare
+from tfrec.data.simulator import simulate, sized_config
 from tfrec.data.store import PreparedDataset
 
 
@@ -52,3 +55,32 @@ def make_config(path: Path, **changes: object) -> ExperimentConfig:
 def cycle_dataset(tmp_path_factory: pytest.TempPathFactory) -> PreparedDataset:
     path = tmp_path_factory.mktemp("cycle") / "prepared"
     return write_prepared(path, cycle(num_users=60, length=10))
+
+
+FAST_RETRIEVAL = [
+    *("--retrieval.embedding_dim", "8", "--retrieval.feedforward_dim", "8"),
+    *("--retrieval.max_history_length", "8", "--training.retrieval.max_epochs", "2"),
+    *("--evaluation.num_bootstrap", "20", "--evaluation.baselines", "[pop, repeat]"),
+]
+FAST_RANKING = [
+    *("--ranking.num_candidates", "20", "--ranking.hidden_dims", "[4]"),
+    *("--training.ranking.max_epochs", "2"),
+]
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("shop")
+    config_path = simulate(sized_config("tiny", seed=1), path / "shop").config_path
+    prepare(configure_shop(config_path, path / "unused"))
+    return config_path
+
+
+def configure_shop(
+    shop: Path, run_dir: Path, *more: str, without_ranking: bool = False
+) -> ExperimentConfig:
+    """The configuration of a quick run on the simulated shop."""
+    fast = FAST_RETRIEVAL + ([] if without_ranking else FAST_RANKING)
+    argv = ["--config", str(shop), *fast, *more, "--run_dir", str(run_dir)]
+    prepared = ["--data.prepared_dir", str(shop.parent.parent / "prepared")]
+    return load_config([*argv, *prepared], description="")
