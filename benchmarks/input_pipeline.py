@@ -44,6 +44,8 @@ class Rates(NamedTuple):
         fed: Targets per second of the pipeline alone.
         consumed: Targets per second of training steps on batches in memory.
         together: Targets per second of training steps on the pipeline.
+        together_cpu: The same per second of processor time, over all threads; what
+            else runs on the machine hardly touches it.
         fill: Share of the tokens that are no padding.
         targets_per_batch: Mean.
     """
@@ -51,6 +53,7 @@ class Rates(NamedTuple):
     fed: float
     consumed: float
     together: float
+    together_cpu: float
     fill: float
     targets_per_batch: float
 
@@ -117,23 +120,30 @@ class Measurement:
         self.step(kept[0])  # Compiles, the first time.
         real = sum(int(np.sum(b.tokens.segment_ids.numpy() > 0)) for b in kept)
         cells = sum(int(np.prod(b.tokens.segment_ids.shape)) for b in kept)
+        fed, _ = self._rates(itertools.islice(batches, self.steps), None)
+        consumed, _ = self._rates(kept, self.step)
+        together = self._rates(itertools.islice(batches, self.steps), self.step)
         return Rates(
-            self._rate(itertools.islice(batches, self.steps), None),
-            self._rate(kept, self.step),
-            self._rate(itertools.islice(batches, self.steps), self.step),
+            fed,
+            consumed,
+            *together,
             real / cells,
             sum(int(b.target_items.shape[0]) for b in kept) / self.steps,
         )
 
     @staticmethod
-    def _rate(batches: Iterable[Any], step: Callable[[Any], Any] | None) -> float:
-        started = time.perf_counter()
+    def _rates(
+        batches: Iterable[Any], step: Callable[[Any], Any] | None
+    ) -> tuple[float, float]:
+        """Returns targets per second of the clock, and of the processor."""
+        started, cpu_started = time.perf_counter(), time.process_time()
         targets = 0
         for batch in batches:
             targets += int(batch.target_items.shape[0])
             if step is not None:
                 step(batch)["loss"].numpy()
-        return targets / (time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        return targets / seconds, targets / (time.process_time() - cpu_started)
 
 
 def summarise(rounds: Mapping[str, Sequence[Rates]]) -> dict[str, Any]:
@@ -147,9 +157,14 @@ def summarise(rounds: Mapping[str, Sequence[Rates]]) -> dict[str, Any]:
             "consumed_batches": found.consumed / found.targets_per_batch,
             "fed_per_consumed": float(np.median([r.fed / r.consumed for r in rates])),
         }
-    pairs = zip(*(rounds[layout] for layout in LAYOUTS), strict=True)
-    gains = [bucketed.together / packed.together for bucketed, packed in pairs]
-    return {"layouts": layouts, "bucketed_per_packed": float(np.median(gains))}
+    pairs = list(zip(*(rounds[layout] for layout in LAYOUTS), strict=True))
+    wall = np.median([a.together / b.together for a, b in pairs])
+    cpu = np.median([a.together_cpu / b.together_cpu for a, b in pairs])
+    return {
+        "layouts": layouts,
+        "bucketed_per_packed": float(wall),
+        "bucketed_per_packed_cpu": float(cpu),
+    }
 
 
 def show(result: Mapping[str, Any]) -> None:
@@ -170,13 +185,15 @@ def show(result: Mapping[str, Any]) -> None:
         ("consumed by the model, targets", "consumed", "{:,.0f}"),
         ("fed / consumed", "fed_per_consumed", "{:.1f}"),
         ("both together, targets", "together", "{:,.0f}"),
+        ("... per processor second", "together_cpu", "{:,.0f}"),
     ):
         values = [style.format(result["layouts"][n][name]) for n in LAYOUTS]
         table.add_row(title, *values)
     console = Console()
     console.print(table)
     console.print(
-        f"Bucketed / packed, both together: {result['bucketed_per_packed']:.2f}. "
+        f"Bucketed / packed, both together: {result['bucketed_per_packed']:.2f}, per "
+        f"processor second {result['bucketed_per_packed_cpu']:.2f}. "
         f"Medians of {result['rounds']} rounds of {result['steps']} batches, "
         f"{result['versions']['num_cpus']} cores, TensorFlow "
         f"{result['versions']['tensorflow']}.",

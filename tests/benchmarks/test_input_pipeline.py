@@ -12,7 +12,8 @@ from tfrec.data.store import EventSequences
 
 
 def rates(fed: float, consumed: float, together: float) -> Rates:
-    return Rates(fed, consumed, together, fill=0.9, targets_per_batch=10.0)
+    # Two processors at work, so half per second of theirs.
+    return Rates(fed, consumed, together, together / 2, 0.9, targets_per_batch=10.0)
 
 
 def test_ratios_are_taken_within_a_round_before_the_median():
@@ -27,6 +28,8 @@ def test_ratios_are_taken_within_a_round_before_the_median():
     assert found["fed_batches"] == pytest.approx(50.0)  # Ten targets a batch.
     assert found["consumed_batches"] == pytest.approx(10.0)
     assert result["bucketed_per_packed"] == pytest.approx(1.5)  # Of 1, 1.5 and 1.5.
+    assert result["bucketed_per_packed_cpu"] == pytest.approx(1.5)
+    assert found["together_cpu"] == pytest.approx(40.0)  # Half of 9, 80 and 90.
 
 
 def write_experiment(path: Path, sequences: EventSequences) -> Path:
@@ -71,7 +74,7 @@ def test_both_layouts_are_measured_and_written(tmp_path, capsys):
         assert found["fill"] == 1
         # Five batches an epoch at least: 210 targets make 42 each.
         assert found["targets_per_batch"] == 42
-    shown = capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
     assert "fed / consumed" in shown
     assert "2 rounds of 2 batches" in shown
 
