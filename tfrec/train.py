@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from tfrec.config_file import load_config
 from tfrec.quiet import start_tensorflow_quietly
 
+INTERRUPTED = 130  # Exit code of shells for Ctrl-C: 128 + SIGINT.
 _DESCRIPTION = (
     "Prepares the data if that is not done, trains retrieval and ranking, and "
     "evaluates on the test split. Everything goes into the run's folder. A killed "
@@ -25,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, TrainingDivergedError) as error:
         print(f"tfrec train: error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Stopped. The same command goes on where it was.", file=sys.stderr)
+        return INTERRUPTED
     run = config.run_path
     print(f"The run is in {run}. Next: python -m export --run {run}")
     return 0
