@@ -63,12 +63,39 @@ def test_runs_are_compared_side_by_side(tmp_path, capsys):
     for run, value in zip(runs, ("0.2000", "0.3000"), strict=True):
         (row,) = rows[run]
         assert value in row
-        assert "test, next, 1,234 queries, 99 items" in row
+    assert "Runs, evaluated on test, next, 1,234 queries, 99 items" in lines[0]
     (header,) = [line for line in lines if "scorer" in line]
     # Of the usual metrics those that the runs have.
     assert "HR@10" in header
     assert "NDCG@10" in header
     assert "@20" not in header
+
+
+def test_runs_that_were_evaluated_differently_are_told_apart(tmp_path, capsys):
+    runs = [write_run(tmp_path / name, ranking=0.2) for name in "ab"]
+    path = runs[1] / "metrics.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "num_queries": 7}))
+    assert report.main(["--run", *map(str, runs)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].strip() == "Runs"
+    for run, words in zip(runs, ("1,234 queries", "7 queries"), strict=True):
+        (row,) = [line for line in lines if str(run) in line]
+        assert words in row
+
+
+def test_narrow_terminal_cuts_off_neither_runs_nor_figures(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "60")
+    names = ("wide-embeddings-seed0", "wide-embeddings-seed1")
+    runs = [write_run(tmp_path / name, ranking=0.2) for name in names]
+    assert report.main(["--run", *map(str, runs)]) == 0
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert shown.count("0.2000") == 2 * 2  # HR and NDCG of two runs.
+    # The folded path, put together again from the first column.
+    rows = [line.split("│")[1].strip() for line in shown.splitlines() if "│" in line]
+    assert "".join(rows) == "".join(map(str, runs))
 
 
 def test_lists_of_other_lengths_are_compared_by_the_longest(tmp_path, capsys):

@@ -94,24 +94,36 @@ def compare(runs: Mapping[str, Mapping[str, Any]]) -> Table:
     """Puts the scorers of several runs under one another.
 
     A cell is empty where a run has no such metric. Runs of different data or
-    protocols stand in one table too; the first columns tell them apart.
+    protocols stand in one table too; then a column tells them apart.
     """
     names = _shown_metrics(runs)
-    table = Table("run", "evaluated", "scorer", title="Runs", title_justify="left")
+    evaluated = {run: _evaluated(metrics) for run, metrics in runs.items()}
+    alike = len(set(evaluated.values())) == 1
+    title = f"Runs, evaluated on {next(iter(evaluated.values()))}" if alike else "Runs"
+    table = Table(title=title, title_justify="left")
+    # A path that is cut off would not say which run it is.
+    table.add_column("run", overflow="fold")
+    if not alike:
+        table.add_column("evaluated")
+    table.add_column("scorer", no_wrap=True)
     for name in names:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for run, metrics in runs.items():
-        evaluated = (
-            f"{metrics['split']}, {metrics['targets']}, {metrics['num_queries']:,} "
-            f"queries, {metrics['num_items']:,} items"
-        )
-        for i, (scorer, result) in enumerate(metrics["scorers"].items()):
-            first = [escape(run), evaluated] if i == 0 else ["", ""]
+        first = [escape(run)] if alike else [escape(run), evaluated[run]]
+        for scorer, result in metrics["scorers"].items():
             values = [result["metrics"].get(name) for name in names]
             cells = ["" if v is None else f"{v:.4f}" for v in values]
             table.add_row(*first, scorer, *cells)
+            first = [""] * len(first)
         table.add_section()
     return table
+
+
+def _evaluated(metrics: Mapping[str, Any]) -> str:
+    return (
+        f"{metrics['split']}, {metrics['targets']}, {metrics['num_queries']:,} "
+        f"queries, {metrics['num_items']:,} items"
+    )
 
 
 def _shown_metrics(runs: Mapping[str, Mapping[str, Any]]) -> list[str]:
