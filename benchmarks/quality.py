@@ -25,7 +25,7 @@ from benchmarks.quality_summary import summarise
 from benchmarks.quality_tables import markdown, print_tables
 from tfrec.config import ExperimentConfig
 from tfrec.config_file import load_config, read_config
-from tfrec.run_record import CONFIG_FILE, write_json
+from tfrec.run_record import CONFIG_FILE
 
 _PROGRAM = "python -m benchmarks.quality"
 _SET_HERE = ("seed", "run_dir")  # A seed and a folder for each run.
@@ -61,11 +61,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 def write_result(path: Path, result: Mapping[str, Any]) -> None:
     """Writes the JSON and, beside it, the page in Markdown."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    page = path.with_suffix(".md")
-    partial = page.with_name(page.name + ".part")
-    partial.write_text(markdown(result), encoding="utf-8")
-    partial.replace(page)
-    write_json(path, result)
+    pages = {path.with_suffix(".md"): markdown(result), path: _lines(result) + "\n"}
+    for page, text in pages.items():
+        partial = page.with_name(page.name + ".part")
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(page)
+
+
+def _lines(value: Mapping[str, Any], indent: str = "") -> str:
+    """Writes JSON with one line a figure: its mean, deviation and intervals."""
+    if not any(isinstance(part, Mapping) for part in value.values()):
+        return json.dumps(value, ensure_ascii=False)
+    deeper = indent + "  "
+    parts = [
+        f"{deeper}{json.dumps(name)}: "
+        + (_lines(part, deeper) if isinstance(part, Mapping) else json.dumps(part))
+        for name, part in value.items()
+    ]
+    return "{\n" + ",\n".join(parts) + f"\n{indent}}}"
 
 
 def finished_run(

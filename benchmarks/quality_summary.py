@@ -13,6 +13,8 @@ from tfrec.run_record import CONFIG_FILE, VERSIONS_FILE
 # What must not differ between seeds: their mean would mean nothing.
 _COMMON = ("split", "targets", "exclude_seen", "k", "num_queries", "num_items")
 
+_DIGITS = 6  # Kept of a figure; a query more or less moves the fifth at most.
+
 
 def summarise(runs: Sequence[Path]) -> dict[str, Any]:
     """Joins the results of the seeds.
@@ -119,9 +121,9 @@ def _over_seeds(
 ) -> dict[str, Any]:
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     return {
-        "mean": float(np.mean(values)),
-        "sd": deviation,
-        "intervals": [list(bounds) for bounds in intervals],
+        "mean": round(float(np.mean(values)), _DIGITS),
+        "sd": round(deviation, _DIGITS),
+        "intervals": [[round(limit, _DIGITS) for limit in pair] for pair in intervals],
     }
 
 

@@ -61,7 +61,9 @@ def neighbours(strengths: dict[int, dict[int, float]]) -> NeighbourWeights:
     for item, found in strengths.items():
         item_index[item, : len(found)] = list(found)
         strength[item, : len(found)] = list(found.values())
-    return NeighbourWeights(tf.Variable(item_index), tf.Variable(strength))
+    return NeighbourWeights(
+        tf.Variable(tf.constant(item_index)), tf.Variable(tf.constant(strength))
+    )
 
 
 def test_neighbours_of_the_newest_events_are_pooled_in_four_ways():

@@ -190,9 +190,13 @@ def test_undefined_labels_and_padding_are_not_learned_from(label):
         np.testing.assert_allclose(first, np.log1p(np.exp(1.0)), rtol=1e-5)
 
 
+def one_head(values: tf.Tensor) -> tf.Tensor:
+    return tf.expand_dims(values, -1)
+
+
 def listwise(logits: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     return listwise_softmax_loss(
-        labels[..., tf.newaxis], logits[..., tf.newaxis], mask[..., tf.newaxis]
+        *(one_head(values) for values in (labels, logits, mask))
     )
 
 
@@ -220,7 +224,7 @@ def test_pointwise_loss_keeps_the_contract_of_losses():
 
     def loss(logits: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
         return model._pointwise_loss(
-            labels[..., tf.newaxis], logits[..., tf.newaxis], mask[..., tf.newaxis]
+            *(one_head(values) for values in (labels, logits, mask))
         )
 
     check_loss(loss, logits=logits, labels=labels, mask=mask, expected=expected)
