@@ -1,0 +1,1 @@
+"""The language model: tokens, encoders, training modes and the cache of vectors."""

@@ -1,0 +1,126 @@
+"""What every text encoder is: texts in, one vector a text out."""
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tfrec.text.clean import CLEAN_RULES
+from tfrec.text.pooling import build_pooling
+from tfrec.text.tokens import TextTokens
+
+# Of `encoder_hash`: goes up with any other change of what encoders give.
+_HASH_VERSION = "1"
+_HASH_LENGTH = 32
+
+
+class TextEncoder(tf.keras.layers.Layer):
+    """Encodes texts as vectors.
+
+    Texts without words (empty, white space, markup alone) have no real token and
+    become zeros. Subclasses give `tokenize`, or `numpy_tokenize` where that cannot
+    be done in the graph, and `token_states`.
+
+    Attributes:
+        text_dim: Width of the vectors.
+        max_length: Tokens of one text at most, [CLS] and [SEP] included.
+        tokenizes_in_graph: False if only precomputed texts can be encoded.
+    """
+
+    tokenizes_in_graph: bool = True
+    pad_id: int = 0
+
+    def __init__(
+        self,
+        *,
+        text_dim: int,
+        max_length: int,
+        pooling: str = "mean",
+        normalize: bool = True,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name or "text_encoder")
+        self.text_dim = text_dim
+        self.max_length = max_length
+        self.normalize = normalize
+        self._pooling_name = pooling
+        self._pooling = build_pooling(pooling)
+        if isinstance(self._pooling, tf.keras.layers.Layer):
+            self._pooling.build(tf.TensorShape([None, None, text_dim]))
+
+    @property
+    def encoder_hash(self) -> str:
+        """Hex; computed anew at each look, so it follows trained weights.
+
+        Two encoders of one hash give the same vectors: it holds the weights, the
+        vocabulary, pooling, lengths and the rules of cleaning.
+        """
+        digest = hashlib.sha256()
+        settings = (_HASH_VERSION, type(self).__name__, CLEAN_RULES, self.max_length)
+        settings += (self.normalize, self._pooling_name, self.text_dim)
+        for part in (*map(repr, settings), *self.hash_parts()):
+            digest.update(f"{len(part)}:".encode())
+            digest.update(part.encode())
+        for weight in self.weights:
+            array = weight.numpy()
+            digest.update(f"{array.shape}{array.dtype}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:_HASH_LENGTH]
+
+    @property
+    def saved_resources(self) -> list[tf.Module]:
+        """Look-up tables and loaded models that an export must keep hold of."""
+        return []
+
+    @abstractmethod
+    def hash_parts(self) -> Iterable[str]:
+        """Returns what changes the vectors beside weights and common settings."""
+
+    @abstractmethod
+    def token_states(
+        self, token_ids: tf.Tensor, padding_mask: tf.Tensor, training: bool
+    ) -> tf.Tensor:
+        """Returns float `[batch_size, num_tokens, text_dim]` of a batch not empty."""
+
+    def tokenize(self, texts: tf.Tensor) -> TextTokens:
+        """Cleans and splits string `[batch_size]` into tokens, in the graph."""
+        raise ValueError(
+            f"{type(self).__name__} cannot split texts into tokens in the graph "
+            f"(its tokenizer is no WordPiece). Received: {texts}. Encode item texts "
+            "ahead with `encode_cached`, or choose a WordPiece model such as BERT or "
+            "MiniLM as `text.model` where searches must be read, too."
+        )
+
+    def numpy_tokenize(self, texts: Sequence[str]) -> TextTokens:
+        """Returns `tokenize` of texts in memory, as NumPy arrays."""
+        # Lone surrogates, which no UTF-8 can hold, become question marks.
+        encoded = [text.encode("utf-8", "replace") for text in texts]
+        tokens = self.tokenize(tf.constant(encoded, tf.string, [len(texts)]))
+        return TextTokens(*(value.numpy() for value in tokens))
+
+    def encode(self, texts: tf.Tensor) -> tf.Tensor:
+        """Returns float32 `[batch_size, text_dim]` of string `[batch_size]`."""
+        return self(self.tokenize(texts))
+
+    def call(self, tokens: TextTokens, training: bool = False) -> tf.Tensor:
+        """Returns float32 `[batch_size, text_dim]`; zeros for texts without words."""
+        token_ids, padding_mask = tokens
+        num_texts = tf.shape(token_ids)[0]
+        # Models stumble over empty batches: at least one text of one token.
+        missing = tf.maximum(1 - tf.shape(token_ids), 0)
+        padding = tf.stack([tf.zeros_like(missing), missing], axis=1)
+        token_ids = tf.pad(token_ids, padding, constant_values=self.pad_id)
+        padding_mask = tf.pad(padding_mask, padding)
+        states = self.token_states(token_ids, padding_mask, training)
+        vectors = tf.cast(self.pool(states, padding_mask), tf.float32)
+        if self.normalize:
+            vectors = tf.math.l2_normalize(vectors, axis=1)
+        has_words = tf.reduce_any(padding_mask, axis=1, keepdims=True)
+        vectors = tf.where(has_words, vectors, 0.0)[:num_texts]
+        return tf.ensure_shape(vectors, [None, self.text_dim])
+
+    def pool(self, states: tf.Tensor, padding_mask: tf.Tensor) -> tf.Tensor:
+        """Returns `[batch_size, text_dim]` of the states of the tokens."""
+        return self._pooling(states, padding_mask)

@@ -1,0 +1,215 @@
+"""Encoders of the Transformers library: BERT and its relatives."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfrec.text.clean import clean_text
+from tfrec.text.encoder import TextEncoder
+from tfrec.text.tokens import TextTokens
+from tfrec.text.wordpiece import WordPieceTokenizer
+
+# Of a model's configuration: where it came from, not what it computes.
+_ORIGIN_KEYS = ("_name_or_path", "transformers_version", "architectures", "torch_dtype")
+
+
+class TransformersEncoder(TextEncoder):
+    """A transformer with a pooling of its last states.
+
+    Args:
+        model: `TFPreTrainedModel` without a head.
+        tokenizer: Fast tokenizer of the same model.
+        max_length: Tokens of one text at most.
+        pooling: `mean`, `cls` or `attention`.
+        normalize: L2-normalises the vectors.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        max_length: int,
+        pooling: str = "mean",
+        normalize: bool = True,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            text_dim=model.config.hidden_size,
+            max_length=max_length,
+            pooling=pooling,
+            normalize=normalize,
+            name=name,
+        )
+        _check_length(model.config, max_length)
+        self.model = model
+        self._tokenizer_json = tokenizer.backend_tokenizer.to_str()
+        self._word_piece = word_piece_tokenizer(tokenizer, max_length=max_length)
+        self._slow_tokenizer = tokenizer if self._word_piece is None else None
+        self.tokenizes_in_graph = self._word_piece is not None
+        self.pad_id = tokenizer.pad_token_id or 0
+
+    def hash_parts(self) -> Iterable[str]:
+        """Returns the tokenizer, and the model's configuration."""
+        config = self.model.config.to_dict()
+        config = {k: v for k, v in config.items() if k not in _ORIGIN_KEYS}
+        return (self._tokenizer_json, json.dumps(config, sort_keys=True, default=str))
+
+    def tokenize(self, texts: tf.Tensor) -> TextTokens:
+        """Cleans and splits string `[batch_size]` into tokens, in the graph."""
+        if self._word_piece is None:
+            return super().tokenize(texts)
+        return self._word_piece(texts)
+
+    def numpy_tokenize(self, texts: Sequence[str]) -> TextTokens:
+        """Returns the tokens of texts in memory, for every kind of tokenizer."""
+        if self._slow_tokenizer is None:
+            return super().numpy_tokenize(texts)
+        encoded = [text.encode("utf-8", "replace") for text in texts]
+        cleaned = clean_text(tf.constant(encoded, tf.string, [len(texts)])).numpy()
+        words = [text.decode() for text in cleaned]
+        # An empty batch is no input to these tokenizers.
+        rows = self._slow_tokenizer(
+            words or [""], truncation=True, max_length=self.max_length
+        )["input_ids"][: len(words)]
+        rows = [row if word else [] for row, word in zip(rows, words, strict=True)]
+        lengths = np.asarray([len(row) for row in rows], np.int64)
+        num_tokens = int(lengths.max(initial=0))
+        token_ids = np.full((len(rows), num_tokens), self.pad_id, np.int32)
+        for place, row in enumerate(rows):
+            token_ids[place, : len(row)] = row
+        return TextTokens(token_ids, np.arange(num_tokens) < lengths[:, np.newaxis])
+
+    def token_states(
+        self, token_ids: tf.Tensor, padding_mask: tf.Tensor, training: bool
+    ) -> tf.Tensor:
+        """Returns the states of the last layer."""
+        outputs = self.model(
+            input_ids=token_ids,
+            attention_mask=tf.cast(padding_mask, tf.int32),
+            training=training,
+        )
+        return outputs.last_hidden_state
+
+
+def load_transformers_encoder(
+    location: str, *, max_length: int, pooling: str, normalize: bool
+) -> TransformersEncoder:
+    """Loads an encoder from a folder or by its hub name.
+
+    The folder holds `config.json`, `model.safetensors` (32 or 16 bits) or
+    `tf_model.h5`, and the tokenizer (`vocab.txt` or `tokenizer.json`).
+
+    Raises:
+        ValueError: The folder does not hold, or the hub does not give, such a model.
+    """
+    with quiet_transformers() as transformers:
+        try:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(location)
+            config = transformers.AutoConfig.from_pretrained(location)
+            _check_family(config, tokenizer, location)
+            # 32 bits whatever the file holds: the processors here know no others.
+            config.torch_dtype = None
+            model = transformers.TFAutoModel.from_pretrained(location, config=config)
+        except (OSError, ImportError, KeyError) as error:
+            raise ValueError(
+                "`text.model` must be a model with TensorFlow or safetensors weights "
+                f"and a tokenizer. Received: {location!r}, where {_first_line(error)} "
+                f"Correct it: {_what_is_there(location)}"
+            ) from error
+    _drop_pooler(model)
+    return TransformersEncoder(
+        model, tokenizer, max_length=max_length, pooling=pooling, normalize=normalize
+    )
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[Any]:
+    """Gives the library with its remarks set aside; it is slow to import."""
+    import transformers
+
+    logging = transformers.utils.logging
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield transformers
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def word_piece_tokenizer(
+    tokenizer: Any, *, max_length: int
+) -> WordPieceTokenizer | None:
+    """Returns the tokenizer for the graph; None if it is no WordPiece of BERT."""
+    parts = json.loads(tokenizer.backend_tokenizer.to_str())
+    model, normalizer = parts["model"], parts["normalizer"] or {}
+    if model["type"] != "WordPiece" or normalizer.get("type") != "BertNormalizer":
+        return None
+    lower_case = normalizer["lowercase"]
+    strip_accents = normalizer["strip_accents"]
+    # The op in the graph lowers and strips together or not at all.
+    same_case = strip_accents is None or strip_accents == lower_case
+    usual = normalizer["clean_text"] and normalizer["handle_chinese_chars"]
+    if not (same_case and usual):
+        return None
+    vocabulary = sorted(model["vocab"], key=model["vocab"].get)
+    return WordPieceTokenizer(
+        vocabulary,
+        lower_case=lower_case,
+        max_length=max_length,
+        cls_token=tokenizer.cls_token,
+        sep_token=tokenizer.sep_token,
+        pad_token=tokenizer.pad_token,
+        unknown_token=model["unk_token"],
+        suffix_indicator=model["continuing_subword_prefix"],
+        max_characters_per_word=model["max_input_chars_per_word"],
+    )
+
+
+def _check_family(config: Any, tokenizer: Any, location: str) -> None:
+    if getattr(config, "is_encoder_decoder", False):
+        raise ValueError(
+            "`text.model` must be an encoder. Received: "
+            f"{location!r}, of type {config.model_type!r}, which encodes and decodes. "
+            "Choose an encoder, such as a BERT or MiniLM."
+        )
+    if not tokenizer.is_fast:
+        raise ValueError(
+            "`text.model` must have a fast tokenizer (`tokenizer.json`). Received: "
+            f"{location!r} with {type(tokenizer).__name__}. Save the model again with "
+            "its fast tokenizer, or choose another."
+        )
+
+
+def _check_length(config: Any, max_length: int) -> None:
+    longest = getattr(config, "max_position_embeddings", None)
+    if longest is not None and longest > 0 and max_length > longest:
+        raise ValueError(
+            f"`text.max_length` must be at most {longest}, the positions of the model."
+            f" Received: {max_length}. Lower it."
+        )
+
+
+def _drop_pooler(model: Any) -> None:
+    """Takes BERT's pooler off, whose weights nothing here reads or trains."""
+    for layer in model.layers:
+        if getattr(layer, "pooler", None) is not None:
+            layer.pooler = None
+
+
+def _what_is_there(location: str) -> str:
+    if not Path(location).is_dir():
+        return (
+            "a hub name needs the network on first use; without it set a folder, "
+            "`package:<module>/<folder>`, or `text.encoder: scratch`."
+        )
+    return f"the folder holds {sorted(p.name for p in Path(location).iterdir())}."
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
