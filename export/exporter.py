@@ -22,7 +22,7 @@ from tfrec.config_file import save_config
 from tfrec.data.store import PreparedDataset
 from tfrec.models.recommender import Recommender
 from tfrec.run_record import CONFIG_FILE, SCHEMA_FILE, write_json
-from tfrec.schema import Schema, SignatureName
+from tfrec.schema import Schema
 
 EXTRA_DIR = "assets.extra"
 MODEL_CARD_FILE = "model_card.md"
@@ -58,7 +58,7 @@ class ExportReport:
                 len(self.schema.signature_inputs(name)),
                 len(self.schema.signature_outputs(name)),
             )
-            for name in SignatureName
+            for name in self.schema.signatures
             for served_name in served_names(name)
         ]
 
@@ -144,7 +144,9 @@ def export_schema(dataset: PreparedDataset, config: ExperimentConfig) -> Schema:
         ValueError: If the data were prepared with another configuration.
     """
     schema = config.experiment_schema
-    prepared = dataclasses.replace(dataset.schema, filters=schema.filters)
+    prepared = dataclasses.replace(
+        dataset.schema, filters=schema.filters, has_text=schema.has_text
+    )
     if prepared != schema:
         names = [
             field.name

@@ -6,7 +6,7 @@ from typing import Any
 from tfrec.config import ExperimentConfig
 from tfrec.data.store import PreparedDataset
 from tfrec.run_record import git_state, library_versions
-from tfrec.schema import Schema, SignatureName
+from tfrec.schema import Schema
 
 _NOT_MEASURED = "Not measured: the run has no `metrics.json`."
 
@@ -60,7 +60,7 @@ def _identity(config: ExperimentConfig, schema: Schema) -> list[tuple[str, Any]]
 
 def _signatures(schema: Schema) -> str:
     lines = ["| signature | inputs | outputs |", "|---|---|---|"]
-    for name in SignatureName:
+    for name in schema.signatures:
         inputs = ", ".join(f"`{s.name}`" for s in schema.signature_inputs(name))
         outputs = ", ".join(f"`{s.name}`" for s in schema.signature_outputs(name))
         lines.append(f"| `{name}` | {inputs} | {outputs} |")

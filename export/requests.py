@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfrec.data.store import PreparedDataset
+from tfrec.data.store import TITLE, PreparedDataset
 from tfrec.schema import (
     CANDIDATE_ITEM_IDS,
     CONTEXT_PREFIX,
@@ -18,7 +18,9 @@ from tfrec.schema import (
     HISTORY_ITEM_IDS,
     HISTORY_TIMESTAMPS,
     ITEM_IDS,
+    QUERY_TEXT,
     REQUEST_TIMESTAMP,
+    TEXT,
     AttributeKind,
     K,
     Schema,
@@ -93,15 +95,15 @@ class RequestSampler:
         """Returns the requests of the parity gate.
 
         They hold an empty history, unknown ids and event types, padding between
-        events, exclusions, filters, different `k` in a batch, and a history
-        longer than the models read.
+        events, exclusions, filters, a search, different `k` in a batch, and a
+        history longer than the models read.
         """
         rng = np.random.default_rng(self.seed)
         rows = self._parity_rows(rng)
         alone = [rows[0]], [rows[-1]]
         return [
             batch_rows(self.schema, signature, batch)
-            for signature in SignatureName
+            for signature in self.schema.signatures
             for batch in (*alone, rows)
         ]
 
@@ -109,7 +111,7 @@ class RequestSampler:
         """Returns plain requests with full histories for every signature."""
         rng = np.random.default_rng(self.seed)
         requests = []
-        for signature in SignatureName:
+        for signature in self.schema.signatures:
             for batch_size in batch_sizes:
                 length = self.max_history_length
                 rows = [self._row(rng, length) for _ in range(batch_size)]
@@ -129,7 +131,14 @@ class RequestSampler:
         for name, values in self.filter_examples.items():
             filtering[FILTER_PREFIX + name] = list(values[:2])
         long: Row = self._row(rng, self.max_history_length + 7) | {K: 20}
-        return [empty, unknown, excluding, filtering, long]
+        title = self._title(rng)
+        searching: Row = self._row(rng, 4) | {K: 6, QUERY_TEXT: title, TEXT: title}
+        return [empty, unknown, excluding, filtering, searching, long]
+
+    def _title(self, rng: np.random.Generator) -> str:
+        """Returns the title of some item, for a search; "" where there is none."""
+        titles = [title for title in self.dataset.items[TITLE].to_pylist() if title]
+        return titles[rng.integers(len(titles))] if titles else ""
 
     def _row(self, rng: np.random.Generator, history_length: int) -> Row:
         times = _REQUEST_TIME - _SECONDS_BETWEEN_EVENTS * np.arange(

@@ -17,14 +17,17 @@ from tfrec.models.recommender import RankedCandidates, Recommender
 from tfrec.schema import (
     CANDIDATE_ITEM_IDS,
     CONTEXT_PREFIX,
+    EMBEDDING,
     EXCLUDE_ITEM_IDS,
     EXCLUDE_SEEN,
     FILTER_PREFIX,
     HISTORY_ITEM_IDS,
     ITEM_IDS,
     NUM_SPECIAL_INDICES,
+    QUERY_TEXT,
     RETRIEVAL_SCORES,
     SCORES,
+    TEXT,
     AttributeKind,
     FeatureSpec,
     K,
@@ -87,7 +90,7 @@ class ServingModule(tf.Module):
     def concrete_functions(self) -> dict[SignatureName, Any]:
         """Traces every signature with the input shapes of the schema."""
         functions = {}
-        for name in SignatureName:
+        for name in self.schema.signatures:
             specs = {
                 spec.name: tensor_spec(spec)
                 for spec in self.schema.signature_inputs(name)
@@ -164,6 +167,15 @@ class ServingModule(tf.Module):
         scores = mask_items(scores, index[:, tf.newaxis])
         return self._best(scores, raw[K], self._num_columns(raw[K]))
 
+    def embed_query(self, **raw: tf.Tensor) -> Tensors:
+        """Returns the L2-normalised vector of a history and a search."""
+        _, request = self._request(raw)
+        return {EMBEDDING: self._recommender.value.query_embeddings(request)}
+
+    def embed_text(self, **raw: tf.Tensor) -> Tensors:
+        """Returns the L2-normalised vector of a text, as of an item without id."""
+        return {EMBEDDING: self._recommender.value.text_embeddings(raw[TEXT])}
+
     def _request(self, raw: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, Request]:
         item_index = self._items.lookup(raw[HISTORY_ITEM_IDS])
         request = build_request(
@@ -173,7 +185,8 @@ class ServingModule(tf.Module):
             lookups=self._lookups,
             max_history_length=self._recommender.value.max_history_length,
         )
-        return item_index, request
+        search = self._recommender.value.encode_texts(raw[QUERY_TEXT])
+        return item_index, request._replace(query_text=search)
 
     def _allowed_scores(
         self, raw: Mapping[str, tf.Tensor], seen: tf.Tensor, request: Request

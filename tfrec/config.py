@@ -17,6 +17,7 @@ from tfrec.data_config import (
     TableConfig,
 )
 from tfrec.schema import Schema
+from tfrec.text_config import TextConfig
 
 __all__ = [
     "AttributeConfig",
@@ -34,6 +35,7 @@ __all__ = [
     "SplitConfig",
     "StageConfig",
     "TableConfig",
+    "TextConfig",
     "TrainingConfig",
 ]
 
@@ -71,6 +73,12 @@ class RetrievalConfig(FrozenConfig):
     )
     id_dropout: float = Field(
         0.0, ge=0, lt=1, description="Items whose id is hidden, so attributes learn."
+    )
+    query_text_dropout: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="Searches hidden in training, so that a history alone suffices.",
     )
     bias_start: float = Field(
         0.0, ge=0, description="Item bias starts at this times the log frequency."
@@ -227,6 +235,9 @@ class ExperimentConfig(FrozenConfig):
     seed: int = Field(0, description="Same seed on a CPU, same result.")
     run_dir: Path | None = Field(None, description="None: `runs/<name>`.")
     data: DataConfig
+    text: TextConfig | None = Field(
+        None, description="The language model that reads titles and searches."
+    )
     retrieval: RetrievalConfig = RetrievalConfig()
     ranking: RankingConfig | None = Field(
         RankingConfig(), description="None: retrieval only."
@@ -253,4 +264,6 @@ class ExperimentConfig(FrozenConfig):
     @property
     def experiment_schema(self) -> Schema:
         """The schema of data and requests."""
-        return self.data.build_schema(self.export.filters)
+        return self.data.build_schema(
+            self.export.filters, has_text=self.text is not None
+        )

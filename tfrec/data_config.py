@@ -198,7 +198,9 @@ class DataConfig(FrozenConfig):
         self.build_schema()
         return self
 
-    def build_schema(self, filters: tuple[str, ...] = ()) -> Schema:
+    def build_schema(
+        self, filters: tuple[str, ...] = (), *, has_text: bool = False
+    ) -> Schema:
         """Returns the schema that this configuration declares."""
         return Schema(
             event_types=self.event_types,
@@ -208,4 +210,5 @@ class DataConfig(FrozenConfig):
             context=tuple(a.spec() for a in self.context),
             filters=filters,
             has_timestamps=self.event_columns.timestamp is not None,
+            has_text=has_text,
         )

@@ -43,6 +43,8 @@ class SignatureName(StrEnum):
     RETRIEVE = "retrieve"
     RANK = "rank"
     SIMILAR_ITEMS = "similar_items"
+    EMBED_QUERY = "embed_query"
+    EMBED_TEXT = "embed_text"
 
 
 # Names of the exported contract. `serving/client` repeats them in its own
@@ -60,6 +62,8 @@ CANDIDATE_ITEM_IDS = "candidate_item_ids"
 ITEM_IDS = "item_ids"
 SCORES = "scores"
 RETRIEVAL_SCORES = "retrieval_scores"
+TEXT = "text"
+EMBEDDING = "embedding"
 PROBABILITY_SUFFIX = "_probability"
 CONTEXT_PREFIX = "context_"
 FILTER_PREFIX = "filter_"
@@ -133,6 +137,7 @@ class Schema:
         context: Attributes known with a request, such as the country.
         filters: Names of item attributes that a request may filter by.
         has_timestamps: False where the log knows only an order.
+        has_text: Whether a language model reads titles and searches.
     """
 
     event_types: tuple[str, ...]
@@ -142,6 +147,7 @@ class Schema:
     context: tuple[AttributeSpec, ...] = ()
     filters: tuple[str, ...] = ()
     has_timestamps: bool = True
+    has_text: bool = False
 
     def __post_init__(self) -> None:
         unknown = [t for t in self.target_event_types if t not in self.event_types]
@@ -207,8 +213,32 @@ class Schema:
             ),
         )
 
+    @property
+    def signatures(self) -> tuple[SignatureName, ...]:
+        """Entry points that an exported model has; texts need a language model."""
+        return tuple(
+            name
+            for name in SignatureName
+            if self.has_text or name != SignatureName.EMBED_TEXT
+        )
+
+    @property
+    def query_features(self) -> tuple[FeatureSpec, ...]:
+        """Inputs that say who asks, but not which items may be answered."""
+        answered = (EXCLUDE_ITEM_IDS, EXCLUDE_SEEN)
+        asked = [
+            feature
+            for feature in self.request_features
+            if feature.role != Role.FILTER and feature.name not in answered
+        ]
+        return (*self.history_features, *asked)
+
     def signature_inputs(self, signature: SignatureName) -> tuple[FeatureSpec, ...]:
         """Returns the inputs of a signature, in order; all have a batch dimension."""
+        if signature == SignatureName.EMBED_TEXT:
+            return (FeatureSpec(TEXT, "string", (), Role.REQUEST),)
+        if signature == SignatureName.EMBED_QUERY:
+            return self.query_features
         k = FeatureSpec(K, "int32", (), Role.REQUEST, padding=10)
         if signature == SignatureName.SIMILAR_ITEMS:
             item = FeatureSpec(ITEM_IDS, "string", (), Role.CANDIDATE, "item_id")
@@ -227,6 +257,8 @@ class Schema:
 
     def signature_outputs(self, signature: SignatureName) -> tuple[FeatureSpec, ...]:
         """Returns the outputs of a signature; missing places are "" and -inf."""
+        if signature in (SignatureName.EMBED_QUERY, SignatureName.EMBED_TEXT):
+            return (FeatureSpec(EMBEDDING, "float32", ("embedding_dim",), padding=0.0),)
         rank = signature == SignatureName.RANK
         shape = ("num_candidates",) if rank else ("max_k",)
         item_ids = FeatureSpec(ITEM_IDS, "string", shape)
@@ -282,6 +314,7 @@ class Schema:
             context=attributes(data["context"]),
             filters=tuple(data["filters"]),
             has_timestamps=bool(data["has_timestamps"]),
+            has_text=bool(data.get("has_text", False)),
         )
 
     @property

@@ -38,7 +38,8 @@ def test_vector_is_the_sum_of_id_levels_and_numbers():
 
 def test_hidden_ids_leave_the_unknown_row_and_attributes():
     tower = built_tower(id_dropout=0.999999)
-    trained = tower(tf.constant([2, 3]), training=True)
+    items = tf.constant([2, 3])
+    trained = tower(items, tower.id_rows(items, training=True))
     shift = tower(tf.constant([2, 3])) - tf.gather(tower.id_table, [2, 3])
     np.testing.assert_allclose(trained, shift + tower.id_table[1], atol=1e-6)
 
@@ -46,6 +47,8 @@ def test_hidden_ids_leave_the_unknown_row_and_attributes():
 def test_ids_are_hidden_in_training_alone():
     tower = built_tower(id_dropout=0.999999)
     np.testing.assert_array_equal(tower(tf.range(8)), built_tower()(tf.range(8)))
+    rows = tower.id_rows(tf.range(8), training=True)
+    assert rows.numpy().tolist() == [1] * 8
 
 
 def test_gradients_reach_every_weight_and_only_rows_that_training_saw():

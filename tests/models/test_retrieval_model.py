@@ -75,7 +75,9 @@ def test_a_query_does_not_see_what_comes_after_it(model):
         changed = tokens._replace(item_index=index)
         items = tf.gather(model.item_vectors(), index)
         places = tf.range(tf.size(index))
-        encoded = model._encode_tokens(changed, items, places, {}, training=False)
+        encoded = model._encode_tokens(
+            changed, items, places, {}, search=None, training=False
+        )
         return encoded.embeddings.numpy().reshape(*index.shape, -1)
 
     before = queries(tokens.item_index)
@@ -91,7 +93,7 @@ def test_score_is_dot_product_over_temperature_plus_bias_without_repeats():
     model = toy_model(repeat=False)
     encoded = model.encode(request([[3, 4]]), model.item_vectors())
     expected = encoded.embeddings.numpy() @ model.candidate_embeddings().numpy().T
-    expected = expected / np.exp(model.log_temperature.numpy()) + model.item_bias
+    expected = expected / np.exp(model.log_temperature.numpy()) + model.item_bias()
     np.testing.assert_allclose(scores_of(model, items=[[3, 4]]), expected, rtol=1e-5)
     norms = np.linalg.norm(model.candidate_embeddings(), axis=1)
     np.testing.assert_allclose(norms, np.ones(NUM_ITEMS), rtol=1e-5)
@@ -189,7 +191,7 @@ def test_item_bias_can_start_at_the_log_of_smoothed_frequencies():
         context_sizes={},
     )
     logs = np.log([7.5, 2.5, 0.5])  # Half a count more, so that none is 0.
-    np.testing.assert_allclose(model.item_bias, 0.5 * (logs - logs.mean()), rtol=1e-5)
+    np.testing.assert_allclose(model.item_bias(), 0.5 * (logs - logs.mean()), rtol=1e-5)
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ class BatchArrays(NamedTuple):
     target_items: np.ndarray
     target_weights: np.ndarray
     target_context: dict[str, np.ndarray]
+    target_search: np.ndarray | tuple[()] = ()
 
 
 class _Layout(NamedTuple):
@@ -55,6 +56,8 @@ class BatchBuilder:
         batch_tokens: Tokens of a batch, about.
         batching: `packed` or `bucketed`.
         seed: Of the order, and of where long histories are cut.
+        search_rows: int32 `[num_events]`, which search led to each event, 0 for
+            none; None where no search is learned from.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class BatchBuilder:
         batch_tokens: int,
         batching: Literal["packed", "bucketed"],
         seed: int,
+        search_rows: np.ndarray | None = None,
     ) -> None:
         self.sequences = sequences
         self.targets = targets
@@ -73,6 +77,7 @@ class BatchBuilder:
         self.batch_tokens = max(batch_tokens, max_length)
         self.batching = batching
         self.seed = seed
+        self.search_rows = search_rows
 
     def epoch(self, number: int) -> Iterator[BatchArrays]:
         """Yields the batches of epoch `number`, counted from 0."""
@@ -190,6 +195,7 @@ class BatchBuilder:
             self.sequences.item_index[chosen],
             self.targets.weights[chosen],
             {k: v[chosen] for k, v in self.sequences.context.items()},
+            () if self.search_rows is None else self.search_rows[chosen],
         )
 
 

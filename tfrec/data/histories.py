@@ -16,6 +16,7 @@ class RequestArrays(NamedTuple):
     dwell_seconds: np.ndarray
     request_timestamp: np.ndarray
     context: dict[str, np.ndarray]
+    query_text: np.ndarray | tuple[()] = ()
 
 
 def gather_requests(
@@ -26,6 +27,7 @@ def gather_requests(
     request_timestamps: np.ndarray,
     context: dict[str, np.ndarray],
     max_history_length: int,
+    query_text: np.ndarray | tuple[()] = (),
 ) -> RequestArrays:
     """Lays out the newest events of histories, padded on the right.
 
@@ -36,6 +38,8 @@ def gather_requests(
         request_timestamps: int64 `[num_requests]`, unix seconds.
         context: Per context attribute `[num_requests]`.
         max_history_length: Events that are kept.
+        query_text: float32 `[num_requests, text_dim]`, encoded searches; `()` for
+            none.
 
     Returns:
         Arrays `[num_requests, history_length]`, as long as the longest history,
@@ -59,4 +63,5 @@ def gather_requests(
         lay(sequences.dwell_seconds),
         request_timestamps.astype(np.int64),
         context,
+        query_text,
     )

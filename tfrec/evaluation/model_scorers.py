@@ -13,8 +13,15 @@ from tfrec.models.recommender import TrainedRecommender
 from tfrec.schema import NUM_SPECIAL_INDICES, PADDING_INDEX
 
 
-def request_spec(context: dict[str, np.ndarray]) -> Request:
-    """Returns the `tf.TensorSpec`s of a batch of requests."""
+def request_spec(
+    context: dict[str, np.ndarray], *, text_dim: int | None = None
+) -> Request:
+    """Returns the `tf.TensorSpec`s of a batch of requests.
+
+    Args:
+        context: Arrays of the context, for their dtypes.
+        text_dim: Width of encoded searches; None where there are none.
+    """
     rows = [None, None]
     return Request(
         tf.TensorSpec(rows, tf.int32),
@@ -23,14 +30,23 @@ def request_spec(context: dict[str, np.ndarray]) -> Request:
         tf.TensorSpec(rows, tf.float32),
         tf.TensorSpec([None], tf.int64),
         {k: tf.TensorSpec([None], tf.as_dtype(v.dtype)) for k, v in context.items()},
+        () if text_dim is None else tf.TensorSpec([None, text_dim], tf.float32),
     )
 
 
 class _ModelScorer:
-    """Gathers requests of queries and runs a compiled function on them."""
+    """Gathers requests of queries and runs a compiled function on them.
 
-    def __init__(self, recommender: TrainedRecommender) -> None:
+    Args:
+        recommender: The trained models.
+        searches: Whether requests carry the search text of their query.
+    """
+
+    def __init__(
+        self, recommender: TrainedRecommender, *, searches: bool = False
+    ) -> None:
         self.recommender = recommender
+        self.searches = searches
         self._compiled: Any = None
 
     def requests(
@@ -44,13 +60,22 @@ class _ModelScorer:
             request_timestamps=queries.request_timestamps[rows],
             context={k: v[rows] for k, v in queries.context.items()},
             max_history_length=self.recommender.max_history_length,
+            query_text=self._search(queries, rows),
         )
         return request_of(arrays)
 
+    def _search(
+        self, queries: EvaluationQueries, rows: np.ndarray
+    ) -> np.ndarray | tuple[()]:
+        if not self.searches or queries.query_text is None:
+            return ()
+        return self.recommender.encode_distinct(queries.query_text[rows])
+
     def _compile(self, function: Any, context: dict[str, np.ndarray]) -> Any:
         if self._compiled is None:
+            text_dim = self.recommender.text_dim if self.searches else None
             self._compiled = tf.function(
-                function, input_signature=[request_spec(context)]
+                function, input_signature=[request_spec(context, text_dim=text_dim)]
             )
         return self._compiled
 
@@ -79,14 +104,19 @@ class PipelineScorer(_ModelScorer):
         recommender: With a ranking model.
         exclude_seen: Whether history items give up their places among the
             candidates, as `exclude_seen` of a request does.
+        searches: Whether requests carry the search text of their query.
     """
 
     name = "ranking"
 
     def __init__(
-        self, recommender: TrainedRecommender, *, exclude_seen: bool = False
+        self,
+        recommender: TrainedRecommender,
+        *,
+        exclude_seen: bool = False,
+        searches: bool = False,
     ) -> None:
-        super().__init__(recommender)
+        super().__init__(recommender, searches=searches)
         self.exclude_seen = exclude_seen
 
     def score(

@@ -30,6 +30,8 @@ class EvaluationQueries:
         positive_types: int32 `[num_positives]`, event type index, the strongest
             where an item has several events.
         context: Per context attribute `[num_queries]`, of the first target event.
+        query_text: object `[num_queries]` of str, what was searched for before the
+            first target event; "" where nothing was.
         split: Which split the positives are from.
         targets: `next` or `window`, see `build_queries`.
     """
@@ -41,6 +43,7 @@ class EvaluationQueries:
     positive_items: np.ndarray
     positive_types: np.ndarray
     context: dict[str, np.ndarray] = field(default_factory=dict)
+    query_text: np.ndarray | None = None
     split: EvaluatedSplit = "test"
     targets: Targets = "next"
 
@@ -76,6 +79,7 @@ class EvaluationQueries:
             positive_items=self.positive_items[positions],
             positive_types=self.positive_types[positions],
             context={name: values[rows] for name, values in self.context.items()},
+            query_text=None if self.query_text is None else self.query_text[rows],
             split=self.split,
             targets=self.targets,
         )
@@ -110,6 +114,7 @@ def build_queries(
     targets: Targets,
     max_queries: int | None = None,
     seed: int = 0,
+    searched: bool = False,
 ) -> EvaluationQueries:
     """Builds one query per user who has a target event in `split`.
 
@@ -126,6 +131,7 @@ def build_queries(
         targets: `next` or `window`.
         max_queries: Keeps so many queries, drawn by `seed`; None keeps all.
         seed: Of the draw.
+        searched: Whether only target events count that a search led to.
 
     Raises:
         ValueError: If an argument is none of its choices, or `max_queries` < 1.
@@ -140,6 +146,8 @@ def build_queries(
     in_split = sequences.split == SPLIT_INDEX[split]
     types = [schema.event_type_index(name) for name in schema.target_event_types]
     is_target = in_split & np.isin(sequences.event_type_index, types)
+    if searched:
+        is_target &= sequences.query_text != ""
     target_events = np.flatnonzero(is_target)
     user_rows, first = np.unique(sequences.user_rows[target_events], return_index=True)
     first_targets = target_events[first]
@@ -166,6 +174,7 @@ def build_queries(
         positive_items=items,
         positive_types=positive_types,
         context={n: values[first_targets] for n, values in sequences.context.items()},
+        query_text=sequences.query_text[first_targets],
         split=split,
         targets=targets,
     )

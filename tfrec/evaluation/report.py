@@ -2,12 +2,14 @@
 
 All functions take what `EvaluationResult.to_json` returns, so a finished run
 can be reported again from its `metrics.json`. Two further keys are shown where
-the caller adds them: `skipped` (baseline name to reason) and `split_protocol`.
+the caller adds them: `skipped` (baseline name to reason), `split_protocol`, and
+`search`, the evaluation of searches, of the same form.
 """
 
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,12 @@ def print_report(metrics: Mapping[str, Any], *, console: Console | None = None) 
     for name, reason in metrics.get("skipped", {}).items():
         text = escape(f"{name} was skipped: {reason}.")
         console.print(f"[dim]{text}[/dim]", highlight=False)
+    if "search" in metrics:
+        console.print(
+            _rich_table(replace(main_table(metrics["search"]), title="Search"))
+        )
+        count = metrics["search"]["num_queries"]
+        console.print(f"[dim]{count:,} searches. {_SEARCH}[/dim]", highlight=False)
 
 
 def describe_protocol(metrics: Mapping[str, Any]) -> str:
@@ -80,6 +88,10 @@ def render_markdown(
     parts += [f"## Slices, NDCG@{main_k(metrics)}", _SLICES]
     for table in slice_tables(metrics):
         parts += [f"### {table.title}", _markdown(table)]
+    if "search" in metrics:
+        searched = metrics["search"]
+        parts += ["## Search", _SEARCH, _markdown(main_table(searched))]
+        parts.append(_markdown(difference_table(searched)))
     skipped = metrics.get("skipped", {})
     if skipped:
         lines = [f"- `{name}`: {reason}" for name, reason in skipped.items()]
@@ -104,6 +116,10 @@ def write_report(
     _write_text(path, render_markdown(metrics, title=title, images=images))
 
 
+_SEARCH = (
+    "The positive is the item that the search led to, each user's first of the split; "
+    "the full catalogue is ranked."
+)
 _GROUPS = (
     "Repeat: positives that the history holds, in the whole catalogue. Novel: the "
     "others, ranked among the items that the history does not hold."

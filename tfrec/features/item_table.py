@@ -21,6 +21,8 @@ class ItemTable:
         numbers: Per numeric attribute float32 `[num_items + 2]`, standardised
             over the catalogue (after `sign(x) * log(1 + |x|)`); 0 where missing.
         known: Per numeric attribute bool `[num_items + 2]`, False where missing.
+        text: float32 `[num_items + 2, text_dim]`, what a text encoder made of the
+            items' words; zeros where there are none. None without an encoder.
     """
 
     train_count: np.ndarray
@@ -28,6 +30,7 @@ class ItemTable:
     vocabulary_sizes: dict[str, int]
     numbers: dict[str, np.ndarray]
     known: dict[str, np.ndarray]
+    text: np.ndarray | None = None
 
     @property
     def num_items(self) -> int:
@@ -35,8 +38,10 @@ class ItemTable:
         return len(self.train_count) - NUM_SPECIAL_INDICES
 
 
-def build_item_table(dataset: PreparedDataset) -> ItemTable:
-    """Encodes the catalogue of a prepared dataset."""
+def build_item_table(
+    dataset: PreparedDataset, *, text: np.ndarray | None = None
+) -> ItemTable:
+    """Encodes the catalogue of a prepared dataset; `text` as in `ItemTable`."""
     items = dataset.items
     vocabularies = dataset.attribute_vocabularies
     indices, sizes, numbers, known = {}, {}, {}, {}
@@ -52,7 +57,7 @@ def build_item_table(dataset: PreparedDataset) -> ItemTable:
                 attribute_indices(values.to_pylist(), attribute, vocabulary)
             )
     counts = items[TRAIN_COUNT].to_numpy().astype(np.int64)
-    return ItemTable(_with_special_rows(counts), indices, sizes, numbers, known)
+    return ItemTable(_with_special_rows(counts), indices, sizes, numbers, known, text)
 
 
 def attribute_indices(

@@ -23,6 +23,9 @@ class Request(NamedTuple):
         dwell_seconds: float32 `[batch_size, history_length]`; 0 unknown.
         request_timestamp: int64 `[batch_size]`, unix seconds; 0 unknown.
         context: Per context attribute int32 index or float32 `[batch_size]`.
+        query_text: float32 `[batch_size, text_dim]`, what the text encoder made of
+            the search; zeros where nothing is searched for. `()` where nobody
+            searches at all.
     """
 
     item_index: Leaf
@@ -31,6 +34,7 @@ class Request(NamedTuple):
     dwell_seconds: Leaf
     request_timestamp: Leaf
     context: dict[str, Leaf]
+    query_text: Leaf = ()
 
     @property
     def history_mask(self) -> tf.Tensor:

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec.features.item_table import ItemTable
+from tfrec.models.text_fusion import TextGate, TextProjection
 from tfrec.schema import NUM_SPECIAL_INDICES, OOV_INDEX
 
 # Small, so that Adam's steps turn the vectors quickly: with vectors of length 1 the
@@ -69,27 +70,29 @@ class AttributeEmbedding(tf.keras.layers.Layer):
 
 
 class CandidateTower(tf.keras.layers.Layer):
-    """Embeds items by id and attributes.
+    """Embeds items by id, text and attributes.
 
-        item(i)      = E[i or unknown] + attributes(i)
+        item(i)      = gate(E[row(i)], text(i)) + attributes(i)
         candidate(i) = item(i) / |item(i)|
 
-    Items that training never saw share the row of the unknown item, so that
-    they are told apart by their attributes alone. That row is trained because
-    `id_dropout` hides ids at random.
+    `gate` is `TextGate`; without text it is the id alone. Items that training
+    never saw share the row of the unknown item, so that they are told apart by
+    their text and attributes. That row is trained because `id_dropout` hides
+    ids at random.
 
     The same `item` vectors embed the events of the history: history and
     candidates share one space.
 
     Args:
         embedding_dim: Width of the result.
-        item_table: The catalogue's encoded attributes and training counts.
+        item_table: The catalogue's encoded attributes, texts and training counts.
         id_dropout: Share of the items whose id is hidden in a training step.
         **kwargs: Passed to `tf.keras.layers.Layer`.
 
     Call arguments:
         item_index: int32 `[num_distinct]`, the items to embed.
-        training: bool, whether ids are dropped.
+        rows: int32 `[num_distinct]`, their id rows, from `id_rows`; None for those
+            of serving.
 
     Returns:
         float `[num_distinct, embedding_dim]`: the `item` vectors, not
@@ -109,9 +112,14 @@ class CandidateTower(tf.keras.layers.Layer):
         self.id_dropout = id_dropout
         self.num_rows = item_table.num_items + NUM_SPECIAL_INDICES
         seen = item_table.train_count > 0
-        self.id_rows = np.where(seen, np.arange(self.num_rows), OOV_INDEX)
+        self.known_rows = np.where(seen, np.arange(self.num_rows), OOV_INDEX)
         self.attributes = AttributeEmbedding(embedding_dim, item_table)
         self.has_attributes = bool(item_table.vocabulary_sizes or item_table.numbers)
+        self.text_rows: tf.Tensor | None = None
+        if item_table.text is not None:
+            self.text_rows = tf.constant(item_table.text, tf.float32)
+            self.text_projection = TextProjection(embedding_dim, item_table.text)
+            self.text_gate = TextGate(item_table.train_count)
 
     def build(self, input_shape: Any) -> None:
         self.id_table = self.add_weight(
@@ -121,14 +129,36 @@ class CandidateTower(tf.keras.layers.Layer):
         )
         if self.has_attributes:
             self.attributes.build(None)
+        if self.text_rows is not None:
+            self.text_projection.build(self.text_rows.shape)
+            self.text_gate.build(None)
         super().build(input_shape)
 
-    def call(self, item_index: tf.Tensor, training: bool = False) -> tf.Tensor:
-        rows = tf.gather(tf.constant(self.id_rows, tf.int32), item_index)
-        if training and self.id_dropout > 0.0 and self.has_attributes:
+    @property
+    def hides_ids(self) -> bool:
+        """Whether items are learned without their id, too."""
+        has_content = self.has_attributes or self.text_rows is not None
+        return self.id_dropout > 0.0 and has_content
+
+    def id_rows(self, item_index: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns int32 id rows; those of unseen and of hidden items are 1."""
+        rows = tf.gather(tf.constant(self.known_rows, tf.int32), item_index)
+        if training and self.hides_ids:
             hidden = tf.random.uniform(tf.shape(rows)) < self.id_dropout
             rows = tf.where(hidden, OOV_INDEX, rows)
+        return rows
+
+    def embed_text(self, text: tf.Tensor) -> tf.Tensor:
+        """Returns float `[num_texts, embedding_dim]` of encoded texts."""
+        return self.text_projection(text)
+
+    def call(self, item_index: tf.Tensor, rows: tf.Tensor | None = None) -> tf.Tensor:
+        if rows is None:
+            rows = self.id_rows(item_index)
         items = tf.gather(tf.cast(self.id_table, self.compute_dtype), rows)
+        if self.text_rows is not None:
+            text = self.text_projection(tf.gather(self.text_rows, item_index))
+            items = self.text_gate(items, text, rows)
         if self.has_attributes:
             items += self.attributes(item_index)
         real = tf.cast(item_index > 0, items.dtype)

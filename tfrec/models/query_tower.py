@@ -9,13 +9,45 @@ from tfrec.models.event_encoder import EventEncoder
 from tfrec.models.transformer import TransformerEncoder
 
 
+class SearchEncoder(tf.keras.layers.Layer):
+    """Adds what is searched for to what the history says.
+
+        c S(search / |search|),  0 where there is no search
+
+    S starts as the identity, so that a search points at the items whose words it
+    shares before anything is learned; c starts at the length of a state.
+
+    Call arguments:
+        search: float `[num_queries, embedding_dim]`.
+
+    Returns:
+        float `[num_queries, embedding_dim]`.
+    """
+
+    def build(self, input_shape: Any) -> None:
+        dim = int(input_shape[-1])
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(dim, dim),
+            initializer=tf.keras.initializers.Identity(),
+        )
+        start = tf.keras.initializers.Constant(float(dim) ** 0.5)
+        self.length = self.add_weight(name="length", shape=(), initializer=start)
+        super().build(input_shape)
+
+    def call(self, search: tf.Tensor) -> tf.Tensor:
+        direction = tf.math.l2_normalize(search, axis=-1)
+        return self.length * tf.matmul(direction, self.kernel)
+
+
 class QueryTower(tf.keras.layers.Layer):
     """Encodes histories, and reads queries off their tokens.
 
-        state = transformer(events);  query = state[token] + sum_a C_a[context_a]
+        state = transformer(events)
+        query = state[token] + sum_a C_a[context_a] + c S(search / |search|)
 
-    then L2-normalised. A query sees only events up to its token, and no
-    candidate.
+    then L2-normalised; c is learned, S starts as the identity. A query sees only
+    events up to its token, and no candidate.
 
     Args:
         embedding_dim: Width of the result.
@@ -28,6 +60,7 @@ class QueryTower(tf.keras.layers.Layer):
         use_request_time: Whether a token knows when the next event happens.
         context_sizes: Vocabulary rows per categorical context attribute; 0 for
             a numeric one.
+        has_search: Whether queries may have a search text.
         **kwargs: Passed to `tf.keras.layers.Layer`.
 
     Call arguments:
@@ -37,6 +70,8 @@ class QueryTower(tf.keras.layers.Layer):
         query_tokens: int32 `[num_queries]`, places in the flattened tokens.
         context: Per attribute `[num_queries]`: int32 index, or float32 where NaN
             is unknown.
+        search: float `[num_queries, embedding_dim]`, the search text in the space
+            of items; zeros where nothing is searched for. None: never.
 
     Returns:
         float32 `[num_queries, embedding_dim]`, L2-normalised.
@@ -54,6 +89,7 @@ class QueryTower(tf.keras.layers.Layer):
         dropout: float,
         use_request_time: bool,
         context_sizes: dict[str, int],
+        has_search: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -67,6 +103,7 @@ class QueryTower(tf.keras.layers.Layer):
             "dropout": dropout,
             "use_request_time": use_request_time,
             "context_sizes": context_sizes,
+            "has_search": has_search,
         }
         self.embedding_dim = embedding_dim
         self.event_encoder = EventEncoder(
@@ -89,6 +126,7 @@ class QueryTower(tf.keras.layers.Layer):
             )
             for name, size in context_sizes.items()
         }
+        self.search = SearchEncoder() if has_search else None
 
     def call(
         self,
@@ -97,6 +135,7 @@ class QueryTower(tf.keras.layers.Layer):
         occurrences: Occurrences,
         query_tokens: tf.Tensor,
         context: dict[str, tf.Tensor],
+        search: tf.Tensor | None = None,
         training: bool = False,
     ) -> tf.Tensor:
         events = self.event_encoder(tokens, items, occurrences, training=training)
@@ -105,6 +144,8 @@ class QueryTower(tf.keras.layers.Layer):
         queries = tf.gather(flat, query_tokens)
         for name, layer in self.context_layers.items():
             queries += self._embed_context(layer, context[name])
+        if search is not None and self.search is not None:
+            queries += self.search(search)
         return tf.math.l2_normalize(tf.cast(queries, tf.float32), axis=-1)
 
     def get_config(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from tfrec.features.request import Request
 from tfrec.models.ranking_model import RankingInputs, RankingModel
 from tfrec.models.retrieval_model import EncodedQueries, RetrievalModel
 from tfrec.schema import NUM_SPECIAL_INDICES
+from tfrec.text.encoder import TextEncoder
 
 
 class RankedCandidates(NamedTuple):
@@ -31,6 +32,10 @@ class Recommender(Protocol):
     max_history_length: int
     num_candidates: int
 
+    def encode_texts(self, texts: tf.Tensor) -> tf.Tensor | tuple[()]:
+        """Encodes search texts for `Request.query_text`; `()` if it reads none."""
+        ...
+
     def retrieval_scores(self, request: Request) -> tf.Tensor:
         """Returns float32 `[batch_size, num_items]`; column j is item index j + 2.
 
@@ -52,6 +57,18 @@ class Recommender(Protocol):
         """Returns float32 `[num_items, embedding_dim]`, L2-normalised."""
         ...
 
+    def query_embeddings(self, request: Request) -> tf.Tensor:
+        """Returns float32 `[batch_size, embedding_dim]`, L2-normalised."""
+        ...
+
+    def text_embeddings(self, texts: tf.Tensor) -> tf.Tensor:
+        """Returns float32 `[batch_size, embedding_dim]` of texts, L2-normalised.
+
+        It is the vector of an item that has this text and nothing else; zeros
+        where there are no words.
+        """
+        ...
+
 
 class TrainedRecommender(tf.Module):
     """A trained retrieval model, and a ranking model if there is one.
@@ -63,6 +80,7 @@ class TrainedRecommender(tf.Module):
         ranking: The trained ranking model; None ranks in the order of retrieval
             and gives no probabilities.
         num_candidates: How many retrieved candidates are ranked.
+        text_encoder: Reads search texts; None where there is no text.
     """
 
     def __init__(
@@ -71,6 +89,7 @@ class TrainedRecommender(tf.Module):
         ranking: RankingModel | None,
         *,
         num_candidates: int,
+        text_encoder: TextEncoder | None = None,
     ) -> None:
         super().__init__()
         self.retrieval = retrieval
@@ -78,6 +97,7 @@ class TrainedRecommender(tf.Module):
         self.num_items = retrieval.num_items
         self.max_history_length = retrieval.settings.max_history_length
         self.num_candidates = num_candidates
+        self.text_encoder = text_encoder
         self._item_vectors = tf.Variable(retrieval.item_vectors(), trainable=False)
         self._candidates = tf.Variable(
             retrieval.candidate_embeddings(), trainable=False
@@ -87,6 +107,42 @@ class TrainedRecommender(tf.Module):
         """Computes the item vectors anew."""
         self._item_vectors.assign(self.retrieval.item_vectors())
         self._candidates.assign(self.retrieval.candidate_embeddings())
+
+    def encode_texts(self, texts: tf.Tensor) -> tf.Tensor | tuple[()]:
+        """Encodes string `[batch_size]` for `Request.query_text`."""
+        encoder = self.text_encoder
+        if encoder is None:
+            return ()
+        # Most requests search for nothing, and then the encoder is not run.
+        return tf.cond(
+            tf.reduce_any(tf.not_equal(tf.strings.strip(texts), "")),
+            lambda: encoder.encode(texts),
+            lambda: tf.zeros([tf.shape(texts)[0], encoder.text_dim]),
+        )
+
+    @property
+    def text_dim(self) -> int | None:
+        """Width of `Request.query_text`; None where no text is read."""
+        return None if self.text_encoder is None else self.text_encoder.text_dim
+
+    def encode_distinct(self, texts: np.ndarray) -> np.ndarray | tuple[()]:
+        """Encodes an object array `[batch_size]` of str, each text once."""
+        distinct, place = np.unique(texts.astype(str), return_inverse=True)
+        vectors = self.encode_texts(tf.constant(distinct))
+        return () if isinstance(vectors, tuple) else vectors.numpy()[place]
+
+    def query_embeddings(self, request: Request) -> tf.Tensor:
+        """Returns the vectors of requests, see `Recommender`."""
+        return self.encode(request).embeddings
+
+    def text_embeddings(self, texts: tf.Tensor) -> tf.Tensor:
+        """Returns the vectors of texts alone, see `Recommender`."""
+        if self.text_encoder is None:
+            raise ValueError(
+                "`text_embeddings` needs a text encoder. Set `text` in the "
+                "configuration and train again."
+            )
+        return self.retrieval.text_embeddings(self.text_encoder.encode(texts))
 
     def encode(self, request: Request) -> EncodedQueries:
         """Encodes the queries of requests."""

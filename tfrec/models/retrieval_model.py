@@ -28,6 +28,8 @@ class RetrievalBatch(NamedTuple):
         target_items: int32 `[num_targets]`, item index of each positive.
         target_weights: float32 `[num_targets]`.
         target_context: Per context attribute `[num_targets]`.
+        target_search: int32 `[num_targets]`, row of the search in the model's
+            `search_texts`; 0 for none. `()` where nobody searches.
     """
 
     tokens: Tokens
@@ -35,6 +37,7 @@ class RetrievalBatch(NamedTuple):
     target_items: Leaf
     target_weights: Leaf
     target_context: dict[str, Leaf]
+    target_search: Leaf = ()
 
 
 class EncodedQueries(NamedTuple):
@@ -64,6 +67,8 @@ class RetrievalModel(TrainableModel):
         has_repeat_bias: Whether known items get extra logits.
         context_sizes: Vocabulary rows per categorical context attribute; 0 for
             a numeric one.
+        search_texts: float32 `[num_searches + 1, text_dim]`, the encoded searches
+            of the log, for training; row 0 is none.
         **kwargs: Passed to `TrainableModel`.
 
     References:
@@ -79,6 +84,7 @@ class RetrievalModel(TrainableModel):
         *,
         has_repeat_bias: bool,
         context_sizes: dict[str, int],
+        search_texts: np.ndarray | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(dense_gradients=config.loss == "softmax", **kwargs)
@@ -97,7 +103,14 @@ class RetrievalModel(TrainableModel):
             dropout=config.dropout,
             use_request_time=config.use_request_time,
             context_sizes=context_sizes,
+            has_search=item_table.text is not None,
         )
+        self.search_texts: tf.Tensor | None = None
+        if item_table.text is not None:
+            none = np.zeros((1, item_table.text.shape[1]), np.float32)
+            self.search_texts = tf.constant(
+                none if search_texts is None else search_texts, tf.float32
+            )
         self.repeat_bias = (
             RepeatBias(len(schema.event_types), dtype=tf.float32)
             if has_repeat_bias
@@ -112,19 +125,38 @@ class RetrievalModel(TrainableModel):
         # Additive smoothing keeps unseen items finite.
         frequency = (counts + 0.5) / (counts.sum() + 0.5 * len(counts))
         self.sampling_frequency = frequency.astype(np.float32)
-        log_frequency = np.log(frequency)
-        self.item_bias = self.add_weight(
+        smoothed = np.log(np.pad(counts, (NUM_SPECIAL_INDICES, 0)) + 0.5)
+        start = smoothed - smoothed[NUM_SPECIAL_INDICES:].mean()
+        # By id row: items that training never saw share that of the unknown item.
+        self.bias_rows = self.add_weight(
             name="item_bias",
-            shape=(self.num_items,),
-            initializer="zeros"
-            if config.bias_start == 0.0
-            else _constant(config.bias_start * (log_frequency - log_frequency.mean())),
+            shape=(self.num_items + NUM_SPECIAL_INDICES,),
+            initializer=tf.keras.initializers.Constant(config.bias_start * start),
         )
+        # Items without a training event teach nothing but "never", unless ids are
+        # hidden: then others stand in for them, and they are left out.
+        self.never_shown = np.where(
+            (counts == 0.0) & self.candidate_tower.hides_ids, -np.inf, 0.0
+        ).astype(np.float32)
 
-    def item_vectors(self, training: bool = False) -> tf.Tensor:
+    @property
+    def all_items(self) -> tf.Tensor:
+        """int32 `[num_items + 2]`: every item index, also padding and unknown."""
+        return tf.range(self.num_items + NUM_SPECIAL_INDICES)
+
+    def item_vectors(self) -> tf.Tensor:
         """Returns float `[num_items + 2, embedding_dim]`, not normalised."""
-        rows = tf.range(self.num_items + NUM_SPECIAL_INDICES)
-        return self.candidate_tower(rows, training=training)
+        return self.candidate_tower(self.all_items)
+
+    def text_embeddings(self, text: tf.Tensor) -> tf.Tensor:
+        """Returns the candidate embeddings of encoded texts without an item."""
+        projected = tf.cast(self.candidate_tower.embed_text(text), tf.float32)
+        return tf.math.l2_normalize(projected, axis=-1)
+
+    def item_bias(self) -> tf.Tensor:
+        """Returns float32 `[num_items]`."""
+        rows = self.candidate_tower.id_rows(self.all_items[NUM_SPECIAL_INDICES:])
+        return tf.gather(self.bias_rows, rows)
 
     def candidate_embeddings(self) -> tf.Tensor:
         """Returns float32 `[num_items, embedding_dim]`, L2-normalised."""
@@ -142,6 +174,9 @@ class RetrievalModel(TrainableModel):
             tf.gather(item_vectors, tokens.item_index),
             last,
             request.context,
+            search=None
+            if isinstance(request.query_text, tuple)
+            else request.query_text,
             training=False,
         )
 
@@ -151,7 +186,7 @@ class RetrievalModel(TrainableModel):
         """Returns float32 `[num_queries, num_items]` over the whole catalogue."""
         queries = encoded.embeddings * tf.exp(-self.log_temperature)
         scores = tf.matmul(queries, candidate_embeddings, transpose_b=True)
-        scores += self.item_bias
+        scores += self.item_bias()
         if encoded.repeats is None:
             return scores
         places = tf.where(encoded.repeats.item_index > 0)  # [num_valid, 2], int64
@@ -172,12 +207,14 @@ class RetrievalModel(TrainableModel):
         return self(RetrievalBatch(*inputs), training=training)
 
     def _exact_loss(self, batch: RetrievalBatch, training: bool) -> tf.Tensor:
-        items = self.item_vectors(training=training)
+        rows = self.candidate_tower.id_rows(self.all_items, training=training)
+        items = self.candidate_tower(self.all_items, rows)
         encoded = self._encode_tokens(
             batch.tokens,
             tf.gather(items, batch.tokens.item_index),
             batch.target_tokens,
             batch.target_context,
+            search=self._searches(batch, training),
             training=training,
         )
         candidates = tf.cast(items[NUM_SPECIAL_INDICES:], tf.float32)
@@ -185,7 +222,7 @@ class RetrievalModel(TrainableModel):
         return chunked_softmax_loss(
             encoded.embeddings * tf.exp(-self.log_temperature),
             tf.math.l2_normalize(candidates, axis=-1),
-            self.item_bias,
+            tf.gather(self.bias_rows, rows[NUM_SPECIAL_INDICES:]) + self.never_shown,
             batch.target_items - NUM_SPECIAL_INDICES,
             batch.target_weights,
             repeat_columns=None if repeats is None else repeats.item_index - 2,
@@ -203,15 +240,20 @@ class RetrievalModel(TrainableModel):
         # Only distinct items go through the tower.
         wanted = tf.concat([tokens, batch.target_items, negatives], axis=0)
         distinct, place = tf.unique(wanted)
-        vectors = tf.gather(self.candidate_tower(distinct, training=training), place)
+        rows = self.candidate_tower.id_rows(distinct, training=training)
+        # The bias rides along as one more dimension that every query has at 1.
+        vectors = tf.gather(self._with_bias(distinct, rows), place)
         sizes = [tf.size(tokens), tf.size(batch.target_items), tf.size(negatives)]
         of_tokens, of_positives, of_negatives = tf.split(vectors, sizes)
         shape = tf.concat([tf.shape(batch.tokens.item_index), [-1]], axis=0)
         encoded = self._encode_tokens(
             batch.tokens,
-            tf.reshape(of_tokens, shape),
+            tf.cast(
+                tf.reshape(of_tokens[:, :-1], shape), self.candidate_tower.compute_dtype
+            ),
             batch.target_tokens,
             batch.target_context,
+            search=self._searches(batch, training),
             training=training,
         )
 
@@ -223,12 +265,11 @@ class RetrievalModel(TrainableModel):
                 **draws,
             )
 
-        # The bias rides along as one more dimension that every query has at 1.
         queries = encoded.embeddings * tf.exp(-self.log_temperature)
         return sampled_softmax_loss(
             tf.pad(queries, [[0, 0], [0, 1]], constant_values=1.0),
-            self._with_bias(of_positives, batch.target_items),
-            self._with_bias(of_negatives, negatives),
+            _normalised(of_positives),
+            _normalised(of_negatives),
             positive_item_index=batch.target_items,
             negative_item_index=negatives,
             positive_probability=probability(batch.target_items),
@@ -236,11 +277,21 @@ class RetrievalModel(TrainableModel):
             weights=batch.target_weights,
         )
 
-    def _with_bias(self, vectors: tf.Tensor, item_index: tf.Tensor) -> tf.Tensor:
-        """Normalises item vectors and puts the items' bias behind them."""
-        unit = tf.math.l2_normalize(tf.cast(vectors, tf.float32), axis=-1)
-        bias = tf.gather(self.item_bias, item_index - NUM_SPECIAL_INDICES)
-        return tf.concat([unit, bias[:, tf.newaxis]], axis=1)
+    def _with_bias(self, item_index: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        """Returns item vectors with the items' bias behind them."""
+        vectors = tf.cast(self.candidate_tower(item_index, rows), tf.float32)
+        bias = tf.gather(self.bias_rows, rows)
+        return tf.concat([vectors, bias[:, tf.newaxis]], axis=1)
+
+    def _searches(self, batch: RetrievalBatch, training: bool) -> tf.Tensor | None:
+        """Returns the encoded searches of the targets, some of them hidden."""
+        if isinstance(batch.target_search, tuple) or self.search_texts is None:
+            return None
+        rows = batch.target_search
+        if training and self.settings.query_text_dropout > 0.0:
+            hidden = tf.random.uniform(tf.shape(rows))
+            rows = tf.where(hidden < self.settings.query_text_dropout, 0, rows)
+        return tf.gather(self.search_texts, rows)
 
     def _encode_tokens(
         self,
@@ -249,11 +300,20 @@ class RetrievalModel(TrainableModel):
         query_tokens: tf.Tensor,
         context: dict[str, tf.Tensor],
         *,
+        search: tf.Tensor | None,
         training: bool,
     ) -> EncodedQueries:
         occurrences = find_occurrences(tokens.item_index, tokens.segment_ids)
+        if search is not None:
+            search = self.candidate_tower.embed_text(search)
         queries = self.query_tower(
-            tokens, items, occurrences, query_tokens, context, training=training
+            tokens,
+            items,
+            occurrences,
+            query_tokens,
+            context,
+            search=search,
+            training=training,
         )
         repeats = None
         if self.repeat_bias is not None:
@@ -261,5 +321,7 @@ class RetrievalModel(TrainableModel):
         return EncodedQueries(queries, repeats)
 
 
-def _constant(values: np.ndarray) -> tf.keras.initializers.Initializer:
-    return tf.keras.initializers.Constant(values)
+def _normalised(vectors: tf.Tensor) -> tf.Tensor:
+    """L2-normalises vectors but for their last element, the bias."""
+    unit = tf.math.l2_normalize(vectors[:, :-1], axis=-1)
+    return tf.concat([unit, vectors[:, -1:]], axis=1)

@@ -13,6 +13,7 @@ from tfrec.evaluation.model_scorers import PipelineScorer, RetrievalScorer
 from tfrec.evaluation.plots import plot_metrics, plot_training_curves
 from tfrec.evaluation.protocols import EvaluatedSplit, Scorer, build_queries
 from tfrec.evaluation.report import print_report, write_metrics, write_report
+from tfrec.evaluation.search import evaluate_search
 from tfrec.models.recommender import TrainedRecommender
 
 
@@ -57,6 +58,9 @@ def evaluate_run(
         "split_protocol": config.data.split.protocol,
         "skipped": baselines.skipped,
     }
+    search = evaluate_search(config, dataset, sequences, recommender, split=split)
+    if search is not None:
+        metrics["search"] = {**search, "split_protocol": config.data.split.protocol}
     write_results(metrics, config.run_path, split=split)
     print_report(metrics)
     return metrics

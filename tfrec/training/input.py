@@ -12,6 +12,7 @@ from tfrec.data.store import EventSequences, PreparedDataset
 from tfrec.data.windows import find_targets
 from tfrec.features.tokens import Tokens, tokens_of
 from tfrec.models.retrieval_model import RetrievalBatch
+from tfrec.text.shop_texts import Searches
 
 PREFETCH = 4  # Batches; each is built in a few milliseconds.
 
@@ -23,6 +24,7 @@ def make_builder(
     splits: tuple[str, ...],
     num_replicas: int,
     num_workers: int = 1,
+    searches: Searches | None = None,
 ) -> BatchBuilder:
     """Builds the batches of one replica from some splits.
 
@@ -32,6 +34,7 @@ def make_builder(
         splits: Whose events are targets.
         num_replicas: Over all workers; they share the global batch.
         num_workers: Among whom the users are shared out.
+        searches: The searches of the log; None learns from none.
 
     Raises:
         ValueError: If no event of these splits can be learned from.
@@ -63,10 +66,13 @@ def make_builder(
         batch_tokens=batch_size // num_replicas,
         batching=config.training.batching,
         seed=config.seed,
+        search_rows=None if searches is None else searches.rows(sequences.query_text),
     )
 
 
-def batch_spec(sequences: EventSequences) -> RetrievalBatch:
+def batch_spec(
+    sequences: EventSequences, *, has_searches: bool = False
+) -> RetrievalBatch:
     """Returns the `tf.TensorSpec`s of a batch."""
     ints = tf.TensorSpec([None, None], tf.int32)
     longs = tf.TensorSpec([None, None], tf.int64)
@@ -78,7 +84,12 @@ def batch_spec(sequences: EventSequences) -> RetrievalBatch:
     }
     tokens = Tokens(ints, ints, longs, floats, longs, ints, ints)
     return RetrievalBatch(
-        tokens, flat, flat, tf.TensorSpec([None], tf.float32), context
+        tokens,
+        flat,
+        flat,
+        tf.TensorSpec([None], tf.float32),
+        context,
+        flat if has_searches else (),
     )
 
 
@@ -98,7 +109,7 @@ def endless_batches(
                 yield RetrievalBatch(tokens_of(batch.tokens), *batch[1:])
             epoch += 1
 
-    spec = batch_spec(builder.sequences)
+    spec = batch_spec(builder.sequences, has_searches=builder.search_rows is not None)
     dataset = tf.data.Dataset.from_generator(generate, output_signature=spec)
     return dataset.prefetch(PREFETCH)
 
@@ -110,6 +121,7 @@ def distributed_batches(
     *,
     splits: tuple[str, ...],
     first_epoch: Callable[[], int],
+    searches: Searches | None = None,
 ) -> tuple[Any, int]:
     """Returns the batches of all replicas, and the steps of an epoch.
 
@@ -118,7 +130,13 @@ def distributed_batches(
     """
     num_replicas = max(strategy.num_replicas_in_sync, 1)
     sequences = dataset.load_sequences()
-    whole = make_builder(config, sequences, splits=splits, num_replicas=num_replicas)
+    whole = make_builder(
+        config,
+        sequences,
+        splits=splits,
+        num_replicas=num_replicas,
+        searches=searches,
+    )
     steps = max(round(whole.num_batches() / num_replicas), 1)
     if isinstance(
         strategy,
@@ -137,6 +155,7 @@ def distributed_batches(
                 splits=splits,
                 num_replicas=num_replicas,
                 num_workers=context.num_input_pipelines,
+                searches=searches,
             )
             return endless_batches(builder, first_epoch)
 

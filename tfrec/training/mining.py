@@ -33,6 +33,7 @@ class _Requests:
     history_ends: np.ndarray
     timestamps: np.ndarray
     context: dict[str, np.ndarray]
+    query_text: np.ndarray  # object [num_requests] of str
     events: np.ndarray  # int64 [num_answers]: target events,
     request_of_event: np.ndarray  # and the request each answers.
 
@@ -95,6 +96,7 @@ def impression_lists(
         _events_before(sequences, rows, times),
         times,
         {k: _unknown(v.dtype, len(rows)) for k, v in sequences.context.items()},
+        np.full(len(rows), "", object),
         np.zeros(0, np.int64),
         np.zeros(0, np.int64),
     )
@@ -165,9 +167,17 @@ def _validation_requests(
         history_ends,
         sequences.timestamps[history_ends],
         {k: v[history_ends] for k, v in sequences.context.items()},
+        _some_searches(config, sequences.query_text[history_ends]),
         events,
         request_of_event,
     )
+
+
+def _some_searches(config: ExperimentConfig, texts: np.ndarray) -> np.ndarray:
+    """Hides some searches, so that ranking learns to do without, too."""
+    rng = np.random.default_rng([config.seed, 1])
+    hidden = rng.random(len(texts)) < config.retrieval.query_text_dropout
+    return np.where(hidden, "", texts)
 
 
 def _events_before(
@@ -192,7 +202,9 @@ def _retrieve(
     """Returns query embeddings, scores and candidates; given ones are only scored."""
     k = min(recommender.num_candidates, recommender.num_items)
 
-    @tf.function(input_signature=[request_spec(requests.context)])
+    spec = request_spec(requests.context, text_dim=recommender.text_dim)
+
+    @tf.function(input_signature=[spec])
     def encode(request: Request) -> tuple[tf.Tensor, tf.Tensor]:
         encoded = recommender.encode(request)
         return encoded.embeddings, recommender.scores_of(encoded)
@@ -214,6 +226,7 @@ def _retrieve(
             request_timestamps=requests.timestamps[rows],
             context={name: v[rows] for name, v in requests.context.items()},
             max_history_length=recommender.max_history_length,
+            query_text=recommender.encode_distinct(requests.query_text[rows]),
         )
         embedding, scores = encode(request_of(arrays))
         if candidates is None:

@@ -16,6 +16,7 @@ from tfrec.features.tokens import Tokens
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalBatch, RetrievalModel
 from tfrec.schema import AttributeKind
+from tfrec.text.shop_texts import Searches
 from tfrec.training.fitting import fit, make_optimizer
 from tfrec.training.input import batch_spec, distributed_batches
 
@@ -33,9 +34,13 @@ def context_sizes(dataset: PreparedDataset) -> dict[str, int]:
 
 
 def build_retrieval_model(
-    config: ExperimentConfig, dataset: PreparedDataset, item_table: ItemTable
+    config: ExperimentConfig,
+    dataset: PreparedDataset,
+    item_table: ItemTable,
+    *,
+    searches: Searches | None = None,
 ) -> RetrievalModel:
-    """Builds the model with all its variables."""
+    """Builds the model with all its variables; `searches` only to train it."""
     settings = config.retrieval
     repeats = dataset.manifest["repeat_share_train"] >= REPEAT_SHARE
     wanted = settings.repeat_bias == "on" or (
@@ -47,12 +52,17 @@ def build_retrieval_model(
         item_table,
         has_repeat_bias=wanted,
         context_sizes=context_sizes(dataset),
+        search_texts=None if searches is None else searches.vectors,
     )
-    model(_smallest_batch(dataset.load_sequences()))
+    model(
+        _smallest_batch(
+            dataset.load_sequences(), has_searches=item_table.text is not None
+        )
+    )
     return model
 
 
-def _smallest_batch(sequences: EventSequences) -> RetrievalBatch:
+def _smallest_batch(sequences: EventSequences, *, has_searches: bool) -> RetrievalBatch:
     """A batch of one start token and no history: calling it creates variables."""
 
     def ones(spec: tf.TensorSpec) -> tf.Tensor:
@@ -66,6 +76,7 @@ def _smallest_batch(sequences: EventSequences) -> RetrievalBatch:
         tf.constant([2], tf.int32),
         tf.ones([1]),
         {name: ones(s) for name, s in spec.target_context.items()},
+        tf.zeros([1], tf.int32) if has_searches else (),
     )
 
 
@@ -75,10 +86,11 @@ def compile_retrieval_model(
     item_table: ItemTable,
     *,
     strategy: tf.distribute.Strategy,
+    searches: Searches | None = None,
 ) -> RetrievalModel:
     """Builds the model together with all variables of its optimizer."""
     with strategy.scope():
-        model = build_retrieval_model(config, dataset, item_table)
+        model = build_retrieval_model(config, dataset, item_table, searches=searches)
         optimizer: Any = make_optimizer(config.training.retrieval.optimizer)
         # Now, so that restored weights find the state of the optimizer, too.
         optimizer.build(model.trainable_variables)
@@ -93,16 +105,20 @@ def train_retrieval(
     *,
     path: Path,
     strategy: tf.distribute.Strategy,
+    searches: Searches | None = None,
 ) -> tuple[RetrievalModel, dict[str, list[float]]]:
     """Trains until validation no longer improves; returns the best epoch's model."""
     sequences = dataset.load_sequences()
-    model = compile_retrieval_model(config, dataset, item_table, strategy=strategy)
+    model = compile_retrieval_model(
+        config, dataset, item_table, strategy=strategy, searches=searches
+    )
     batches, steps = distributed_batches(
         config,
         dataset,
         strategy,
         splits=("train",),
         first_epoch=lambda: int(model.epochs_done.numpy()),
+        searches=searches,
     )
     validator = RetrievalValidator(config, sequences, model)
     history = fit(
@@ -124,6 +140,7 @@ def finetune_retrieval(
     model: RetrievalModel,
     *,
     strategy: tf.distribute.Strategy,
+    searches: Searches | None = None,
 ) -> None:
     """Trains `finetune_epochs` more on training and validation events.
 
@@ -135,6 +152,7 @@ def finetune_retrieval(
         dataset: Where the events are.
         model: Compiled, with the weights and the optimizer of its best epoch.
         strategy: That of the model.
+        searches: The searches that the model was built with.
     """
     batches, steps = distributed_batches(
         config,
@@ -142,6 +160,7 @@ def finetune_retrieval(
         strategy,
         splits=("train", "validation"),
         first_epoch=lambda: int(model.epochs_done.numpy()),
+        searches=searches,
     )
     model.fit(
         batches,

