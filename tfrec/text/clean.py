@@ -10,8 +10,10 @@ _OTHER_TAGS = (
     "link|main|meta|nav|object|ol|option|p|param|picture|pre|section|select|source|"
     "span|table|tbody|td|textarea|tfoot|th|thead|title|tr|ul|video|wbr"
 )
-_ATTRIBUTES = r"""(?:\s+[a-z:_-]+(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s<>"']+)))*"""
-_SPACE = r"[\s\p{Z}\x{FEFF}\x{85}]+"
+# Always with a value: `a<b and c>d` is no tag.
+_ATTRIBUTES = r"""(?:\s+[a-z0-9:_-]+(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s<>"']+)))*"""
+# What BERT takes for white space; other control characters are no gap between words.
+_SPACE = r"[\t\n\r\p{Z}]+"
 # In order; RE2 syntax. Only names of HTML are tags: `a < b`, `<3` and `x<y>` stay.
 _REPLACEMENTS = (
     (r"(?is)<!--.*?-->", " "),

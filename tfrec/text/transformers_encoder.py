@@ -150,17 +150,15 @@ def word_piece_tokenizer(
     model, normalizer = parts["model"], parts["normalizer"] or {}
     if model["type"] != "WordPiece" or normalizer.get("type") != "BertNormalizer":
         return None
-    lower_case = normalizer["lowercase"]
-    strip_accents = normalizer["strip_accents"]
-    # The op in the graph lowers and strips together or not at all.
-    same_case = strip_accents is None or strip_accents == lower_case
-    usual = normalizer["clean_text"] and normalizer["handle_chinese_chars"]
-    if not (same_case and usual):
+    if not (normalizer["clean_text"] and normalizer["handle_chinese_chars"]):
         return None
-    vocabulary = sorted(model["vocab"], key=model["vocab"].get)
+    # A token listed twice has its last id; what is left of the other is a gap.
+    tokens = {token_id: token for token, token_id in model["vocab"].items()}
+    vocabulary = [tokens.get(i, f"[gap {i}]") for i in range(max(tokens) + 1)]
     return WordPieceTokenizer(
         vocabulary,
-        lower_case=lower_case,
+        lower_case=normalizer["lowercase"],
+        strip_accents=normalizer["strip_accents"],
         max_length=max_length,
         cls_token=tokenizer.cls_token,
         sep_token=tokenizer.sep_token,

@@ -1,4 +1,11 @@
-"""WordPiece in the graph, with the ids of Hugging Face's BERT tokenizer."""
+"""WordPiece in the graph, with the ids of Hugging Face's BERT tokenizer.
+
+`tensorflow_text.FastBertTokenizer` is not that: its normaliser also folds
+compatible characters (full-width to half-width, ß to ss), which changes the ids of
+one Chinese title in 25, and it takes words by bytes where BERT takes characters.
+Here text is normalised as BERT does, step by step, and only the words are looked up
+by TensorFlow Text.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,14 +17,16 @@ from tfrec.text.clean import clean_text
 from tfrec.text.tokens import TextTokens
 
 _MAX_BYTES_PER_CHARACTER = 4
-# A private character, in no vocabulary: a word of it is unknown.
+# A private character, which BERT removes from texts: a word of it is unknown.
 _UNKNOWN_WORD = "\ue000"
+_CONTROL = r"[\p{Cc}\p{Cf}\p{Co}\x{FFFD}]"
 _CJK = (
-    r"\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{20000}-\x{2A6DF}\x{2A700}-\x{2B73F}"
-    r"\x{2B740}-\x{2CEAF}\x{F900}-\x{FAFF}\x{2F800}-\x{2FA1F}"
+    r"([\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{20000}-\x{2A6DF}\x{2A700}-\x{2B73F}"
+    r"\x{2B740}-\x{2CEAF}\x{F900}-\x{FAFF}\x{2F800}-\x{2FA1F}])"
 )
-# Words of their own: punctuation as BERT sees it, and CJK characters.
-_SINGLE = rf"([\p{{P}}$+<=>^`|~{_CJK}])"
+# Every character of ASCII that is neither letter nor digit counts, symbols too.
+_PUNCTUATION = r"([\p{P}$+<=>^`|~])"
+_ALONE = r" \1 "
 
 
 class WordPieceTokenizer(tf.Module):
@@ -25,9 +34,13 @@ class WordPieceTokenizer(tf.Module):
 
     Args:
         vocabulary: All tokens; the id is the place.
-        lower_case: Lowers case and strips accents.
+        lower_case: Lowers case.
+        strip_accents: Takes accents off; None: as `lower_case`.
         max_length: Tokens of one text at most, [CLS] and [SEP] included.
-        cls_token, sep_token, pad_token, unknown_token: Special tokens.
+        cls_token: Starts every text.
+        sep_token: Ends every text.
+        pad_token: Fills up texts shorter than the longest.
+        unknown_token: Stands for words outside the vocabulary.
         suffix_indicator: Starts the pieces inside a word.
         max_characters_per_word: Longer words are unknown as a whole.
     """
@@ -37,6 +50,7 @@ class WordPieceTokenizer(tf.Module):
         vocabulary: Sequence[str],
         *,
         lower_case: bool,
+        strip_accents: bool | None = None,
         max_length: int,
         cls_token: str = "[CLS]",
         sep_token: str = "[SEP]",
@@ -48,55 +62,53 @@ class WordPieceTokenizer(tf.Module):
         super().__init__(name="word_piece_tokenizer")
         self.vocabulary = tuple(vocabulary)
         self.lower_case = lower_case
+        self.strip_accents = lower_case if strip_accents is None else strip_accents
         self.max_length = max_length
-        self._special = [
-            self._id_of(token) for token in (cls_token, sep_token, pad_token)
-        ]
-        self._id_of(unknown_token)
-        self._max_characters = max_characters_per_word
-        self._normalizer = tf_text.FastBertNormalizer(
-            lower_case_nfd_strip_accents=lower_case
+        self._cls_id, self._sep_id, self.pad_id, _ = (
+            self._id_of(token)
+            for token in (cls_token, sep_token, pad_token, unknown_token)
         )
+        self._max_characters = max_characters_per_word
         self._word_piece = tf_text.FastWordpieceTokenizer(
             vocab=list(vocabulary),
             suffix_indicator=suffix_indicator,
-            # Counts bytes where BERT counts characters: `_without_long_words` does.
+            # Counts bytes where BERT counts characters: `_words` does that.
             max_bytes_per_word=max_characters_per_word * _MAX_BYTES_PER_CHARACTER,
             token_out_type=tf.int32,
             unknown_token=unknown_token,
+            no_pretokenization=True,
         )
-
-    @property
-    def pad_id(self) -> int:
-        """The id of padding."""
-        return self._special[2]
 
     def __call__(self, texts: tf.Tensor) -> TextTokens:
         """Returns the tokens of string `[batch_size]`."""
-        normalized: Any = self._normalizer.normalize(clean_text(texts))
-        texts = self._without_long_words(normalized)
-        ids: Any = self._word_piece.tokenize(texts)[:, : self.max_length - 2]
+        pieces: Any = self._word_piece.tokenize(self._words(texts))
+        ids = pieces.merge_dims(1, 2)[:, : self.max_length - 2]
         lengths = ids.row_lengths()
-        cls_id, sep_id, pad_id = self._special
         # One a text, none where there are no words.
         is_text = tf.expand_dims(lengths > 0, axis=1)
         ones: Any = tf.ragged.boolean_mask(tf.ones_like(is_text, tf.int32), is_text)
-        ids = tf.concat([ones * cls_id, ids, ones * sep_id], axis=1)
+        ids = tf.concat([ones * self._cls_id, ids, ones * self._sep_id], axis=1)
         lengths = tf.where(lengths > 0, lengths + 2, 0)
-        token_ids = ids.to_tensor(default_value=pad_id)
+        token_ids = ids.to_tensor(default_value=self.pad_id)
         num_tokens = tf.shape(token_ids)[1]
         return TextTokens(token_ids, tf.sequence_mask(lengths, num_tokens))
 
-    def _without_long_words(self, texts: tf.Tensor) -> tf.Tensor:
-        """Makes words of too many characters one unknown word, as BERT does."""
-        texts = tf.strings.regex_replace(texts, _SINGLE, r" \1 ")
+    def _words(self, texts: tf.Tensor) -> Any:
+        """Returns ragged string `[batch_size, num_words]`, normalised."""
+        texts = tf.strings.regex_replace(clean_text(texts), _CONTROL, "")
+        texts = tf.strings.regex_replace(texts, _CJK, _ALONE)
+        if self.strip_accents:
+            decomposed: Any = tf_text.normalize_utf8(texts, "NFD")
+            texts = tf.strings.regex_replace(decomposed, r"\p{Mn}", "")
+        if self.lower_case:
+            texts = tf.strings.lower(texts, encoding="utf-8")
+        texts = tf.strings.regex_replace(texts, _PUNCTUATION, _ALONE)
         words: Any = tf.strings.split(texts)
-        is_long = tf.strings.length(words.flat_values, "UTF8_CHAR")
-        is_long = is_long > self._max_characters
-        words = words.with_flat_values(
+        num_characters = tf.strings.length(words.flat_values, unit="UTF8_CHAR")
+        is_long = num_characters > self._max_characters
+        return words.with_flat_values(
             tf.where(is_long, _UNKNOWN_WORD, words.flat_values)
         )
-        return tf.strings.reduce_join(words, axis=1, separator=" ")
 
     def _id_of(self, token: str) -> int:
         if token not in self.vocabulary:
