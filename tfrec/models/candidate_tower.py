@@ -93,6 +93,8 @@ class CandidateTower(tf.keras.layers.Layer):
         item_index: int32 `[num_distinct]`, the items to embed.
         rows: int32 `[num_distinct]`, their id rows, from `id_rows`; None for those
             of serving.
+        texts: float `[num_distinct, embedding_dim]` from `item_texts`; None works
+            them out.
 
     Returns:
         float `[num_distinct, embedding_dim]`: the `item` vectors, not
@@ -152,13 +154,24 @@ class CandidateTower(tf.keras.layers.Layer):
         """Returns float `[num_texts, embedding_dim]` of encoded texts."""
         return self.text_projection(text)
 
-    def call(self, item_index: tf.Tensor, rows: tf.Tensor | None = None) -> tf.Tensor:
+    def item_texts(self, item_index: tf.Tensor) -> tf.Tensor | None:
+        """Returns the items' texts in the space of items; None without an encoder."""
+        if self.text_rows is None:
+            return None
+        return self.text_projection(tf.gather(self.text_rows, item_index))
+
+    def call(
+        self,
+        item_index: tf.Tensor,
+        rows: tf.Tensor | None = None,
+        texts: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         if rows is None:
             rows = self.id_rows(item_index)
         items = tf.gather(tf.cast(self.id_table, self.compute_dtype), rows)
-        if self.text_rows is not None:
-            text = self.text_projection(tf.gather(self.text_rows, item_index))
-            items = self.text_gate(items, text, rows)
+        texts = self.item_texts(item_index) if texts is None else texts
+        if texts is not None:
+            items = self.text_gate(items, texts, rows)
         if self.has_attributes:
             items += self.attributes(item_index)
         real = tf.cast(item_index > 0, items.dtype)

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tfrec.features.tokens import Occurrences, Tokens
 from tfrec.models.event_encoder import EventEncoder
+from tfrec.models.text_sequence import SequencePooling, TextSequence
 from tfrec.models.transformer import TransformerEncoder
 
 
@@ -44,10 +45,12 @@ class QueryTower(tf.keras.layers.Layer):
     """Encodes histories, and reads queries off their tokens.
 
         state = transformer(events)
-        query = state[token] + sum_a C_a[context_a] + c S(search / |search|)
+        query = state[token] + texts[token] + sum_a C_a[context_a]
+                + c S(search / |search|)
 
-    then L2-normalised; c is learned, S starts as the identity. A query sees only
-    events up to its token, and no candidate.
+    texts is `TextSequence`, where it is asked for; c is learned, S starts as the
+    identity. The query is L2-normalised. It sees only events up to its token, and
+    no candidate.
 
     Args:
         embedding_dim: Width of the result.
@@ -61,6 +64,8 @@ class QueryTower(tf.keras.layers.Layer):
         context_sizes: Vocabulary rows per categorical context attribute; 0 for
             a numeric one.
         has_search: Whether queries may have a search text.
+        text_pooling: How `TextSequence` pools the texts of events; None leaves it
+            out.
         **kwargs: Passed to `tf.keras.layers.Layer`.
 
     Call arguments:
@@ -72,6 +77,8 @@ class QueryTower(tf.keras.layers.Layer):
             is unknown.
         search: float `[num_queries, embedding_dim]`, the search text in the space
             of items; zeros where nothing is searched for. None: never.
+        texts: float `[num_rows, num_tokens, embedding_dim]`, the texts of the
+            tokens' items in the space of items; only with `text_pooling`.
 
     Returns:
         float32 `[num_queries, embedding_dim]`, L2-normalised.
@@ -90,6 +97,7 @@ class QueryTower(tf.keras.layers.Layer):
         use_request_time: bool,
         context_sizes: dict[str, int],
         has_search: bool = False,
+        text_pooling: SequencePooling | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -104,6 +112,7 @@ class QueryTower(tf.keras.layers.Layer):
             "use_request_time": use_request_time,
             "context_sizes": context_sizes,
             "has_search": has_search,
+            "text_pooling": text_pooling,
         }
         self.embedding_dim = embedding_dim
         self.event_encoder = EventEncoder(
@@ -127,6 +136,11 @@ class QueryTower(tf.keras.layers.Layer):
             for name, size in context_sizes.items()
         }
         self.search = SearchEncoder() if has_search else None
+        self.text_sequence = (
+            None
+            if text_pooling is None
+            else TextSequence(text_pooling, num_event_types)
+        )
 
     def call(
         self,
@@ -136,10 +150,13 @@ class QueryTower(tf.keras.layers.Layer):
         query_tokens: tf.Tensor,
         context: dict[str, tf.Tensor],
         search: tf.Tensor | None = None,
+        texts: tf.Tensor | None = None,
         training: bool = False,
     ) -> tf.Tensor:
         events = self.event_encoder(tokens, items, occurrences, training=training)
         states = self.encoder(events, tokens.segment_ids, training=training)
+        if self.text_sequence is not None:
+            states += self.text_sequence(states, texts, tokens)
         flat = tf.reshape(states, [-1, self.embedding_dim])
         queries = tf.gather(flat, query_tokens)
         for name, layer in self.context_layers.items():

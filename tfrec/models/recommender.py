@@ -102,11 +102,15 @@ class TrainedRecommender(tf.Module):
         self._candidates = tf.Variable(
             retrieval.candidate_embeddings(), trainable=False
         )
+        texts = retrieval.item_texts()
+        self._texts = None if texts is None else tf.Variable(texts, trainable=False)
 
     def refresh(self) -> None:
         """Computes the item vectors anew."""
         self._item_vectors.assign(self.retrieval.item_vectors())
         self._candidates.assign(self.retrieval.candidate_embeddings())
+        if self._texts is not None:
+            self._texts.assign(self.retrieval.item_texts())
 
     def encode_texts(self, texts: tf.Tensor) -> tf.Tensor | tuple[()]:
         """Encodes string `[batch_size]` for `Request.query_text`."""
@@ -146,7 +150,7 @@ class TrainedRecommender(tf.Module):
 
     def encode(self, request: Request) -> EncodedQueries:
         """Encodes the queries of requests."""
-        return self.retrieval.encode(request, self._item_vectors)
+        return self.retrieval.encode(request, self._item_vectors, self._texts)
 
     def retrieval_scores(self, request: Request) -> tf.Tensor:
         """Returns log-probabilities over the catalogue, see `Recommender`."""

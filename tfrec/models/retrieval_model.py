@@ -14,6 +14,7 @@ from tfrec.models.losses import chunked_softmax_loss, sampled_softmax_loss
 from tfrec.models.negatives import draw_negatives, inclusion_probability
 from tfrec.models.query_tower import QueryTower
 from tfrec.models.repeat_bias import RepeatBias, RepeatLogits
+from tfrec.models.text_sequence import SequencePooling
 from tfrec.models.trainable_model import TrainableModel
 from tfrec.schema import NUM_SPECIAL_INDICES, Schema
 
@@ -67,6 +68,8 @@ class RetrievalModel(TrainableModel):
         has_repeat_bias: Whether known items get extra logits.
         context_sizes: Vocabulary rows per categorical context attribute; 0 for
             a numeric one.
+        text_pooling: How the query pools the texts of past events, beside the
+            events themselves; None does not.
         search_texts: float32 `[num_searches + 1, text_dim]`, the encoded searches
             of the log, for training; row 0 is none.
         **kwargs: Passed to `TrainableModel`.
@@ -84,6 +87,7 @@ class RetrievalModel(TrainableModel):
         *,
         has_repeat_bias: bool,
         context_sizes: dict[str, int],
+        text_pooling: SequencePooling | None = None,
         search_texts: np.ndarray | None = None,
         **kwargs: Any,
     ) -> None:
@@ -104,6 +108,7 @@ class RetrievalModel(TrainableModel):
             use_request_time=config.use_request_time,
             context_sizes=context_sizes,
             has_search=item_table.text is not None,
+            text_pooling=text_pooling,
         )
         self.search_texts: tf.Tensor | None = None
         if item_table.text is not None:
@@ -144,6 +149,12 @@ class RetrievalModel(TrainableModel):
         """int32 `[num_items + 2]`: every item index, also padding and unknown."""
         return tf.range(self.num_items + NUM_SPECIAL_INDICES)
 
+    def item_texts(self) -> tf.Tensor | None:
+        """Returns float `[num_items + 2, embedding_dim]`; None if queries read none."""
+        if self.query_tower.text_sequence is None:
+            return None
+        return self.candidate_tower.item_texts(self.all_items)
+
     def item_vectors(self) -> tf.Tensor:
         """Returns float `[num_items + 2, embedding_dim]`, not normalised."""
         return self.candidate_tower(self.all_items)
@@ -163,8 +174,19 @@ class RetrievalModel(TrainableModel):
         items = self.item_vectors()[NUM_SPECIAL_INDICES:]
         return tf.math.l2_normalize(tf.cast(items, tf.float32), axis=-1)
 
-    def encode(self, request: Request, item_vectors: tf.Tensor) -> EncodedQueries:
-        """Encodes requests; `item_vectors` as `item_vectors()` gives them."""
+    def encode(
+        self,
+        request: Request,
+        item_vectors: tf.Tensor,
+        item_texts: tf.Tensor | None = None,
+    ) -> EncodedQueries:
+        """Encodes requests.
+
+        Args:
+            request: Histories and request data.
+            item_vectors: What `item_vectors()` gives.
+            item_texts: What `item_texts()` gives.
+        """
         tokens = request_tokens(request)
         length = tf.reduce_sum(tf.cast(request.history_mask, tf.int32), axis=1)
         batch_size, num_tokens = tf.unstack(tf.shape(tokens.item_index))
@@ -172,6 +194,7 @@ class RetrievalModel(TrainableModel):
         return self._encode_tokens(
             tokens,
             tf.gather(item_vectors, tokens.item_index),
+            None if item_texts is None else tf.gather(item_texts, tokens.item_index),
             last,
             request.context,
             search=None
@@ -208,10 +231,12 @@ class RetrievalModel(TrainableModel):
 
     def _exact_loss(self, batch: RetrievalBatch, training: bool) -> tf.Tensor:
         rows = self.candidate_tower.id_rows(self.all_items, training=training)
-        items = self.candidate_tower(self.all_items, rows)
+        texts = self.candidate_tower.item_texts(self.all_items)
+        items = self.candidate_tower(self.all_items, rows, texts)
         encoded = self._encode_tokens(
             batch.tokens,
             tf.gather(items, batch.tokens.item_index),
+            None if texts is None else tf.gather(texts, batch.tokens.item_index),
             batch.target_tokens,
             batch.target_context,
             search=self._searches(batch, training),
@@ -251,6 +276,7 @@ class RetrievalModel(TrainableModel):
             tf.cast(
                 tf.reshape(of_tokens[:, :-1], shape), self.candidate_tower.compute_dtype
             ),
+            self._token_texts(batch.tokens),
             batch.target_tokens,
             batch.target_context,
             search=self._searches(batch, training),
@@ -283,6 +309,15 @@ class RetrievalModel(TrainableModel):
         bias = tf.gather(self.bias_rows, rows)
         return tf.concat([vectors, bias[:, tf.newaxis]], axis=1)
 
+    def _token_texts(self, tokens: Tokens) -> tf.Tensor | None:
+        """Returns the texts of the tokens' items; None if queries read none."""
+        if self.query_tower.text_sequence is None:
+            return None
+        flat = tf.reshape(tokens.item_index, [-1])
+        texts = self.candidate_tower.item_texts(flat)
+        shape = tf.concat([tf.shape(tokens.item_index), [-1]], axis=0)
+        return None if texts is None else tf.reshape(texts, shape)
+
     def _searches(self, batch: RetrievalBatch, training: bool) -> tf.Tensor | None:
         """Returns the encoded searches of the targets, some of them hidden."""
         if isinstance(batch.target_search, tuple) or self.search_texts is None:
@@ -297,6 +332,7 @@ class RetrievalModel(TrainableModel):
         self,
         tokens: Tokens,
         items: tf.Tensor,
+        texts: tf.Tensor | None,
         query_tokens: tf.Tensor,
         context: dict[str, tf.Tensor],
         *,
@@ -313,6 +349,7 @@ class RetrievalModel(TrainableModel):
             query_tokens,
             context,
             search=search,
+            texts=texts,
             training=training,
         )
         repeats = None

@@ -15,6 +15,7 @@ from tfrec.features.item_table import ItemTable
 from tfrec.features.tokens import Tokens
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalBatch, RetrievalModel
+from tfrec.models.text_sequence import SequencePooling
 from tfrec.schema import AttributeKind
 from tfrec.text.shop_texts import Searches
 from tfrec.training.fitting import fit, make_optimizer
@@ -52,6 +53,7 @@ def build_retrieval_model(
         item_table,
         has_repeat_bias=wanted,
         context_sizes=context_sizes(dataset),
+        text_pooling=_text_pooling(config),
         search_texts=None if searches is None else searches.vectors,
     )
     model(
@@ -60,6 +62,12 @@ def build_retrieval_model(
         )
     )
     return model
+
+
+def _text_pooling(config: ExperimentConfig) -> SequencePooling | None:
+    if config.text is None or config.text.sequence != "multi":
+        return None
+    return config.text.sequence_pooling
 
 
 def _smallest_batch(sequences: EventSequences, *, has_searches: bool) -> RetrievalBatch:
