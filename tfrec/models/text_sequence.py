@@ -77,7 +77,7 @@ class TextSequence(tf.keras.layers.Layer):
         if self.pooling == "concat":
             return self.output_layer(self._joined(texts, weights, readable))
         if self.pooling == "attention":
-            query = self.query(states) / math.sqrt(states.shape[-1])
+            query = self.query(states) / math.sqrt(self.query.units)
             weights += tf.cast(
                 tf.matmul(query, self.key(texts), transpose_b=True), tf.float32
             )
@@ -117,6 +117,6 @@ class TextSequence(tf.keras.layers.Layer):
             weight = tf.gather(
                 weights, tf.broadcast_to(place, tf.shape(texts)[:2]), batch_dims=2
             )
-            weight = tf.where(exists, weight, 0.0)[..., tf.newaxis]
+            weight = tf.expand_dims(tf.where(exists, weight, 0.0), -1)
             parts.append(tf.gather(texts, place, axis=1) * tf.cast(weight, texts.dtype))
         return tf.concat(parts, axis=-1)
