@@ -84,6 +84,26 @@ class TextEncoder(tf.keras.layers.Layer):
     ) -> tf.Tensor:
         """Returns float `[batch_size, num_tokens, text_dim]` of a batch not empty."""
 
+    def set_training(
+        self, training: str, *, num_layers: int, adapter_rank: int, seed: int = 0
+    ) -> None:
+        """Decides what is trained on, once, right after loading.
+
+        Args:
+            training: `frozen` or `full`; some encoders know `last_layers` and
+                `adapters`, too.
+            num_layers: Of `last_layers`.
+            adapter_rank: Of `adapters`.
+            seed: Of `adapters`.
+        """
+        if training not in ("frozen", "full"):
+            raise ValueError(
+                "`text.training` must be `frozen` or `full` for "
+                f"{type(self).__name__}. Received: {training!r}. Change it, or take a "
+                "model of `text.encoder: transformers`."
+            )
+        self.trainable = training == "full"
+
     def tokenize(self, texts: tf.Tensor) -> TextTokens:
         """Cleans and splits string `[batch_size]` into tokens, in the graph."""
         raise ValueError(
@@ -113,6 +133,8 @@ class TextEncoder(tf.keras.layers.Layer):
         padding = tf.stack([tf.zeros_like(missing), missing], axis=1)
         token_ids = tf.pad(token_ids, padding, constant_values=self.pad_id)
         padding_mask = tf.pad(padding_mask, padding)
+        # Frozen, the cache holds what `call` gives: nothing is dropped out.
+        training = training and self.trainable
         states = self.token_states(token_ids, padding_mask, training)
         vectors = tf.cast(self.pool(states, padding_mask), tf.float32)
         if self.normalize:

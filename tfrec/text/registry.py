@@ -32,5 +32,10 @@ def build_text_encoder(
         pooling=config.pooling,
         normalize=config.normalize,
     )
-    encoder.trainable = False
+    encoder.set_training(
+        config.training,
+        num_layers=config.num_trained_layers,
+        adapter_rank=config.adapter_rank,
+        seed=seed,
+    )
     return encoder

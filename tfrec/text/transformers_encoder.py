@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfrec.text.adapters import add_adapters, train_last_layers
 from tfrec.text.clean import clean_text
 from tfrec.text.encoder import TextEncoder
 from tfrec.text.tokens import TextTokens
@@ -60,6 +61,19 @@ class TransformersEncoder(TextEncoder):
         config = {k: v for k, v in config.items() if k not in _ORIGIN_KEYS}
         return (self._tokenizer_json, json.dumps(config, sort_keys=True, default=str))
 
+    def set_training(
+        self, training: str, *, num_layers: int, adapter_rank: int, seed: int = 0
+    ) -> None:
+        """Decides what is trained on; all four ways."""
+        if training == "last_layers":
+            train_last_layers(self.model, num_layers)
+        elif training == "adapters":
+            add_adapters(self.model, rank=adapter_rank, seed=seed)
+        else:
+            super().set_training(
+                training, num_layers=num_layers, adapter_rank=adapter_rank, seed=seed
+            )
+
     def tokenize(self, texts: tf.Tensor) -> TextTokens:
         """Cleans and splits string `[batch_size]` into tokens, in the graph."""
         if self._word_piece is None:
@@ -108,20 +122,19 @@ def load_transformers_encoder(
     Raises:
         ValueError: The folder does not hold, or the hub does not give, such a model.
     """
+    path = Path(location)
+    if path.is_dir() and not (path / "config.json").exists():
+        raise ValueError(_not_a_model(location, "`config.json` is missing"))
     with quiet_transformers() as transformers:
         try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(location)
             config = transformers.AutoConfig.from_pretrained(location)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(location)
             _check_family(config, tokenizer, location)
-            # 32 bits whatever the file holds: the processors here know no others.
+            # 32 bits whatever the file holds: processors here know no others.
             config.torch_dtype = None
             model = transformers.TFAutoModel.from_pretrained(location, config=config)
         except (OSError, ImportError, KeyError) as error:
-            raise ValueError(
-                "`text.model` must be a model with TensorFlow or safetensors weights "
-                f"and a tokenizer. Received: {location!r}, where {_first_line(error)} "
-                f"Correct it: {_what_is_there(location)}"
-            ) from error
+            raise ValueError(_not_a_model(location, _first_line(error))) from error
     _drop_pooler(model)
     return TransformersEncoder(
         model, tokenizer, max_length=max_length, pooling=pooling, normalize=normalize
@@ -200,13 +213,20 @@ def _drop_pooler(model: Any) -> None:
             layer.pooler = None
 
 
-def _what_is_there(location: str) -> str:
-    if not Path(location).is_dir():
-        return (
-            "a hub name needs the network on first use; without it set a folder, "
-            "`package:<module>/<folder>`, or `text.encoder: scratch`."
+def _not_a_model(location: str, reason: str) -> str:
+    if Path(location).is_dir():
+        names = sorted(path.name for path in Path(location).iterdir())
+        fix = f"The folder holds {names}; save model and tokenizer there."
+    else:
+        fix = (
+            "A hub name needs the network when it is first used; without it set a "
+            "folder, `package:<module>/<folder>`, or `text.encoder: scratch`."
         )
-    return f"the folder holds {sorted(p.name for p in Path(location).iterdir())}."
+    return (
+        "`text.model` must be a model of Transformers with weights for TensorFlow "
+        f"(`tf_model.h5`, `model.safetensors`) and a tokenizer. Received: {location!r}"
+        f" ({reason}). {fix}"
+    )
 
 
 def _first_line(error: BaseException) -> str:
