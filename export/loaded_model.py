@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_text  # noqa: F401  Its ops are linked into TensorFlow Serving too.
 
 
 class LoadedModel:

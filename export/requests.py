@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,6 +29,8 @@ from tfrec.schema import (
 )
 
 UNKNOWN_ID = "\x00 no such item"  # No shop writes a NUL into an item id.
+# Markup, full-width letters, Chinese, an emoji, an accent; longer than any model reads.
+_ODD_TEXT = "<b>ＬＡＭＰ</b> 红色 🛋️ café " * 40
 _REQUEST_TIME = 1_700_000_000  # Unix seconds; any time will do.
 _SECONDS_BETWEEN_EVENTS = 90
 
@@ -95,12 +98,13 @@ class RequestSampler:
         """Returns the requests of the parity gate.
 
         They hold an empty history, unknown ids and event types, padding between
-        events, exclusions, filters, a search, different `k` in a batch, and a
+        events, exclusions, filters, searches, different `k` in a batch, and a
         history longer than the models read.
         """
         rng = np.random.default_rng(self.seed)
         rows = self._parity_rows(rng)
-        alone = [rows[0]], [rows[-1]]
+        # Nothing said, a search, a long history.
+        alone = [rows[0]], [rows[-2]], [rows[-1]]
         return [
             batch_rows(self.schema, signature, batch)
             for signature in self.schema.signatures
@@ -108,18 +112,27 @@ class RequestSampler:
         ]
 
     def warmup_requests(self, batch_sizes: Iterable[int]) -> list[SampleRequest]:
-        """Returns plain requests with full histories for every signature."""
+        """Returns plain requests with full histories for every signature.
+
+        Where texts are read, each comes a second time with a search: an encoder
+        that was not run yet is slow.
+        """
         rng = np.random.default_rng(self.seed)
         requests = []
         for signature in self.schema.signatures:
+            names = {spec.name for spec in self.schema.signature_inputs(signature)}
+            searches = self.schema.has_text and QUERY_TEXT in names
             for batch_size in batch_sizes:
                 length = self.max_history_length
                 rows = [self._row(rng, length) for _ in range(batch_size)]
                 requests.append(batch_rows(self.schema, signature, rows))
+                if searches:
+                    rows = [row | {QUERY_TEXT: self._title(rng)} for row in rows]
+                    requests.append(batch_rows(self.schema, signature, rows))
         return requests
 
     def _parity_rows(self, rng: np.random.Generator) -> list[Row]:
-        empty: Row = self._row(rng, 0) | {K: 1}
+        empty: Row = self._row(rng, 0) | {K: 1, TEXT: ""}
         unknown: Row = self._row(rng, 5) | {K: 3, REQUEST_TIMESTAMP: 0}
         unknown[HISTORY_ITEM_IDS][1:3] = [UNKNOWN_ID, ""]
         unknown[HISTORY_EVENT_TYPES][3:] = [UNKNOWN_ID, ""]
@@ -128,17 +141,21 @@ class RequestSampler:
         excluding: Row = self._row(rng, 3) | {K: 7, EXCLUDE_SEEN: True}
         excluding[EXCLUDE_ITEM_IDS] = [*self._item_ids(rng, 4), UNKNOWN_ID]
         filtering: Row = self._row(rng, 2) | {K: 5}
+        filtering |= {QUERY_TEXT: _ODD_TEXT, TEXT: _ODD_TEXT}
         for name, values in self.filter_examples.items():
             filtering[FILTER_PREFIX + name] = list(values[:2])
         long: Row = self._row(rng, self.max_history_length + 7) | {K: 20}
-        title = self._title(rng)
-        searching: Row = self._row(rng, 4) | {K: 6, QUERY_TEXT: title, TEXT: title}
+        searching: Row = self._row(rng, 4) | {K: 6, QUERY_TEXT: self._title(rng)}
         return [empty, unknown, excluding, filtering, searching, long]
 
     def _title(self, rng: np.random.Generator) -> str:
-        """Returns the title of some item, for a search; "" where there is none."""
-        titles = [title for title in self.dataset.items[TITLE].to_pylist() if title]
+        """Returns the title of some item; "" where no item has one."""
+        titles = self._titles
         return titles[rng.integers(len(titles))] if titles else ""
+
+    @cached_property
+    def _titles(self) -> list[str]:
+        return [title for title in self.dataset.items[TITLE].to_pylist() if title]
 
     def _row(self, rng: np.random.Generator, history_length: int) -> Row:
         times = _REQUEST_TIME - _SECONDS_BETWEEN_EVENTS * np.arange(
@@ -153,6 +170,7 @@ class RequestSampler:
             REQUEST_TIMESTAMP: _REQUEST_TIME,
             CANDIDATE_ITEM_IDS: self._item_ids(rng, 10),
             ITEM_IDS: self._item_ids(rng, 1)[0],
+            TEXT: self._title(rng),
             **self._context(rng),
         }
 

@@ -110,10 +110,10 @@ class ServingModule(tf.Module):
         seen, request = self._request(raw)
         retrieval_scores = self._allowed_scores(raw, seen, request)
         num_columns = self._num_columns(raw[K])
-        num_candidates = tf.maximum(
-            num_columns, min(self._recommender.value.num_candidates, self.num_items)
-        )
-        scores, index = top_items(retrieval_scores, num_candidates)
+        fewest = min(self._recommender.value.num_candidates, self.num_items)
+        scores, index = top_items(retrieval_scores, tf.maximum(num_columns, fewest))
+        # Another row's `k` may be greater: it must not widen the choice of this one.
+        index = keep_first_k(index, tf.maximum(raw[K], fewest))
         ranked = self._rank(request, index, scores)
         final_scores, order = tf.math.top_k(ranked.scores, num_columns)
 

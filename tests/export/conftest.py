@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -23,8 +24,17 @@ class Toy:
 
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    root = tmp_path_factory.mktemp("toy")
-    config = make_config(root)
+    return make_toy(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="session")
+def wordless(tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    """The same without a language model."""
+    return make_toy(tmp_path_factory.mktemp("wordless"), has_text=False)
+
+
+def make_toy(root: Path, *, has_text: bool = True) -> Toy:
+    config = make_config(root, has_text=has_text)
     dataset = write_dataset(root, config)
     schema = export_schema(dataset, config)
     return Toy(config, dataset, schema, FakeRecommender(schema, num_items=7))

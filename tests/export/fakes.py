@@ -21,6 +21,8 @@ from tfrec.data.vocabulary import Vocabulary
 from tfrec.features.request import Request
 from tfrec.models.recommender import RankedCandidates
 from tfrec.schema import AttributeKind, Schema
+from tfrec.text.wordpiece import WordPieceTokenizer
+from tfrec.text_config import TextConfig
 
 # Ids that would break a look-up that splits lines or trims them.
 ITEM_IDS = ("lamp", "tab\there", 'quo"te', " leading", "灯", "sofa", "mug")
@@ -33,14 +35,18 @@ CATEGORIES = (
     "home/sofas",
     "kitchen",
 )
+TITLES = tuple(f"The {name}" for name in ITEM_IDS)
+# WordPieces of the titles and of searches.
+WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "lamp", "sofa", "red", "灯")
 BRANDS = ("Acme", "Bolt", None, "Acme", "Bolt", "Rare", "Acme")
 
 
-def make_config(root: Path) -> ExperimentConfig:
+def make_config(root: Path, *, has_text: bool = True) -> ExperimentConfig:
     """Returns a configuration with one filter of each kind and a context."""
     return ExperimentConfig(
         name="toy",
         run_dir=root / "run",
+        text=TextConfig(encoder="scratch", model=None) if has_text else None,
         data=DataConfig(
             events=TableConfig(paths=("events.parquet",)),
             event_columns=EventColumns(event_type="type", timestamp="time"),
@@ -73,7 +79,7 @@ def write_dataset(root: Path, config: ExperimentConfig) -> PreparedDataset:
     items = pa.table(
         {
             "item_id": list(ITEM_IDS),
-            "title": [f"The {name}" for name in ITEM_IDS],
+            "title": list(TITLES),
             "train_count": np.arange(len(ITEM_IDS), dtype=np.int64),
             "category": list(CATEGORIES),
             "brand": list(BRANDS),
@@ -92,7 +98,9 @@ def write_dataset(root: Path, config: ExperimentConfig) -> PreparedDataset:
 
 
 class FakeRecommender:
-    """Scores by the mean of the history, the country and the time since.
+    """Scores by the mean of the history, the country, the time since and the search.
+
+    A text is the mean of its WordPieces, where the schema has texts.
 
     Deliberately no `tf.Module`: the export must find its variables by itself.
     """
@@ -115,6 +123,8 @@ class FakeRecommender:
         self.countries = variable(4, embedding_dim)
         self.gap = variable(1, embedding_dim)
         self.ranking = variable(num_items + 2, len(schema.heads))
+        self.words = variable(len(WORDS), embedding_dim)
+        self.tokenizer = WordPieceTokenizer(WORDS, lower_case=True, max_length=8)
 
     def query(self, request: Request) -> tf.Tensor:
         """Returns float32 `[batch_size, embedding_dim]`."""
@@ -130,7 +140,27 @@ class FakeRecommender:
         basket = tf.where(tf.math.is_nan(basket), 0.0, basket)
         query = tf.reduce_sum(events * mask, axis=1) / count
         query += (gap + basket)[:, tf.newaxis] * self.gap
-        return query + tf.gather(self.countries, request.context["country"])
+        query += tf.gather(self.countries, request.context["country"])
+        if isinstance(request.query_text, tuple):
+            return query
+        return query + request.query_text
+
+    def encode_texts(self, texts: tf.Tensor) -> tf.Tensor | tuple[()]:
+        """Implements the protocol."""
+        if not self.schema.has_text:
+            return ()
+        token_ids, mask = self.tokenizer(texts)
+        mask = tf.cast(mask, tf.float32)[:, :, tf.newaxis]
+        total = tf.reduce_sum(tf.gather(self.words, token_ids) * mask, axis=1)
+        return total / tf.maximum(tf.reduce_sum(mask, axis=1), 1.0)
+
+    def query_embeddings(self, request: Request) -> tf.Tensor:
+        """Implements the protocol."""
+        return tf.math.l2_normalize(self.query(request), axis=1)
+
+    def text_embeddings(self, texts: tf.Tensor) -> tf.Tensor:
+        """Implements the protocol."""
+        return tf.math.l2_normalize(self.encode_texts(texts), axis=1)
 
     def retrieval_scores(self, request: Request) -> tf.Tensor:
         """Implements the protocol."""

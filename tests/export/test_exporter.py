@@ -1,6 +1,8 @@
 import dataclasses
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,8 @@ from tests.export.conftest import Toy
 from tests.export.fakes import FakeRecommender
 from tfrec.features.request import Request
 from tfrec.schema import Schema
+
+ROOT = Path(__file__).parents[2]
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -39,6 +43,8 @@ def test_export_passes_all_gates_and_says_so(exported: ExportReport, toy: Toy):
         "retrieve",
         "rank",
         "similar_items",
+        "embed_query",
+        "embed_text",
     }
 
 
@@ -51,6 +57,35 @@ def test_vocabularies_are_assets_and_hold_odd_ids(exported: ExportReport):
         "filter_brand.txt",
         "filter_category.txt",
     }
+
+
+LOADS = """
+import sys
+from pathlib import Path
+import numpy as np
+from export.loaded_model import LoadedModel
+
+with LoadedModel(Path(sys.argv[1])) as model:
+    texts = np.array(["lamp", ""], object)
+    embedding = model.call("embed_text", {"text": texts})["embedding"]
+print(np.abs(embedding).sum(axis=1) > 0)
+"""
+
+
+def test_written_texts_are_read_in_a_fresh_process(exported: ExportReport):
+    run = subprocess.run(
+        [sys.executable, "-c", LOADS, str(exported.path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (run.returncode, run.stdout) == (0, "[ True False]\n"), run.stderr
+
+
+def test_text_ops_are_counted_by_the_gate(exported: ExportReport):
+    detail = {gate.name: gate.detail for gate in exported.gates}["known ops"]
+    # It splits words and looks up their pieces.
+    assert "2 of them TensorFlow Text" in detail
 
 
 def test_serving_default_is_recommend(exported: ExportReport, sampler: RequestSampler):
@@ -103,6 +138,14 @@ class OtherInGraphs(FakeRecommender):
         return scores if tf.executing_eagerly() else -scores
 
 
+class OtherSearchInGraphs(FakeRecommender):
+    """Reads searches otherwise when it is traced."""
+
+    def encode_texts(self, texts: tf.Tensor) -> tf.Tensor | tuple[()]:
+        vectors = super().encode_texts(texts)
+        return vectors if tf.executing_eagerly() else -tf.convert_to_tensor(vectors)
+
+
 class CallsPython(FakeRecommender):
     """Needs this process to answer: what the op gate is for."""
 
@@ -116,6 +159,7 @@ class CallsPython(FakeRecommender):
     ("kind", "message"),
     [
         (OtherInGraphs, r"(?s)answer as the eager one.*'recommend'.*scores of row"),
+        (OtherSearchInGraphs, r"(?s)answer as the eager one.*Request 1 of 'recommend'"),
         (CallsPython, r"Received: op PyFunc \(in __inference_"),
     ],
 )
@@ -137,5 +181,7 @@ def test_config_of_other_data_is_refused(toy: Toy):
 
 
 def test_schema_of_the_export_is_that_of_the_data_with_filters(toy: Toy):
-    expected = dataclasses.replace(toy.dataset.schema, filters=("category", "brand"))
+    expected = dataclasses.replace(
+        toy.dataset.schema, filters=("category", "brand"), has_text=True
+    )
     assert export_schema(toy.dataset, toy.config) == expected

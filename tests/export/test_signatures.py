@@ -32,6 +32,7 @@ INDEXED = Request(
     tf.constant([250], tf.int64),
     {"country": tf.constant([3]), "basket_value": tf.constant([0.5])},
 )
+RED_LAMP = (7, 5)  # Rows of "red" and "lamp" in the WordPieces, between [CLS], [SEP].
 
 
 def ask(module: ServingModule, signature: str, *rows: dict[str, Any]) -> dict[str, Any]:
@@ -115,8 +116,8 @@ def test_batch_is_answered_as_each_row_alone(
     batches = [r for r in sampler.parity_requests() if r.signature == signature]
     batch = max(batches, key=lambda request: len(next(iter(request.inputs.values()))))
     together = call_eagerly(module, batch)
-    num_rows = len(together["scores"])
-    assert num_rows == 5
+    num_rows = len(next(iter(together.values())))
+    assert num_rows == 6
     for row in range(num_rows):
         one = {name: values[row : row + 1] for name, values in batch.inputs.items()}
         alone = call_eagerly(module, SampleRequest(signature, one))
@@ -140,6 +141,15 @@ def test_every_row_gets_its_own_k(module: ServingModule):
         assert np.isneginf(outputs["retrieval_scores"][row, k:]).all()
         assert (outputs["view_probability"][row, k:] == 0).all()
         assert (outputs["view_probability"][row, :k] > 0).all()
+
+
+def test_greater_k_of_another_row_does_not_widen_the_choice(module: ServingModule):
+    alone = ask(module, "recommend", HISTORY | {"k": 3})
+    every = ask(module, "recommend", HISTORY | {"k": 7})
+    # Beyond the candidates of k = 3 there are items that rank better.
+    assert found(every)[:3] != found(alone)
+    together = ask(module, "recommend", HISTORY | {"k": 3}, HISTORY | {"k": 7})
+    assert found(together, 0) == found(alone)
 
 
 @pytest.mark.parametrize("signature", ["recommend", "retrieve"])
@@ -248,6 +258,72 @@ def test_similar_items_are_the_nearest_by_cosine_without_the_item(
     np.testing.assert_allclose(outputs["scores"][0, :-1], best, atol=1e-6)
     assert found(outputs, 1) == []
     assert np.isneginf(outputs["scores"][1]).all()
+
+
+def vector_of(recommender: FakeRecommender, word_rows: tuple[int, ...]) -> np.ndarray:
+    words = recommender.words.numpy()
+    return np.mean([words[row] for row in (2, *word_rows, 3)], axis=0)
+
+
+def test_search_is_added_to_the_query_of_its_own_row_only(
+    toy: Toy, module: ServingModule
+):
+    rows = (HISTORY | {"k": 7}, HISTORY | {"k": 7, "query_text": " RED <i>lamp</i>"})
+    outputs = ask(module, "retrieve", *rows)
+    query = toy.recommender.query(INDEXED).numpy()[0]
+    items = toy.recommender.items.numpy()[2:]
+    silent = items @ query
+    searching = items @ (query + vector_of(toy.recommender, RED_LAMP))
+    assert by_score(silent, list(ITEM_IDS)) != by_score(searching, list(ITEM_IDS))
+    assert found(outputs, 0) == by_score(silent, list(ITEM_IDS))
+    assert found(outputs, 1) == by_score(searching, list(ITEM_IDS))
+
+
+@pytest.mark.parametrize("signature", ["recommend", "rank"])
+def test_search_changes_every_answer_about_a_shopper(
+    module: ServingModule, signature: str
+):
+    row = HISTORY | {"k": 3, "candidate_item_ids": ["lamp", "mug"]}
+    silent, searching = (
+        ask(module, signature, row | {"query_text": text})["scores"]
+        for text in ("", "red lamp")
+    )
+    assert np.abs(silent - searching).max() > 1e-3
+
+
+def test_embedding_of_a_query_holds_history_and_search(toy: Toy, module: ServingModule):
+    rows = (HISTORY, HISTORY | {"query_text": "red lamp"})
+    embedding = ask(module, "embed_query", *rows)["embedding"]
+    query = toy.recommender.query(INDEXED).numpy()[0]
+    searching = query + vector_of(toy.recommender, RED_LAMP)
+    for row, expected in zip(embedding, (query, searching), strict=True):
+        np.testing.assert_allclose(row, expected / np.linalg.norm(expected), 1e-5)
+
+
+def test_embedding_of_a_text_is_that_of_its_words_and_zero_without(
+    toy: Toy, module: ServingModule
+):
+    texts = [{"text": text} for text in ("Red lamp", "", "  <br> ")]
+    embedding = ask(module, "embed_text", *texts)["embedding"]
+    expected = vector_of(toy.recommender, RED_LAMP)
+    np.testing.assert_allclose(embedding[0], expected / np.linalg.norm(expected), 1e-5)
+    assert (embedding[1:] == 0).all()
+
+
+def test_model_without_texts_has_no_embed_text_and_ignores_searches(
+    wordless: Toy, tmp_path: Path
+):
+    module = ServingModule(
+        wordless.recommender,
+        wordless.dataset,
+        schema=wordless.schema,
+        asset_dir=tmp_path,
+    )
+    assert set(module.concrete_functions()) == set(SignatureName) - {"embed_text"}
+    rows = (HISTORY | {"k": 7}, HISTORY | {"k": 7, "query_text": "red lamp"})
+    outputs = ask(module, "recommend", *rows)
+    np.testing.assert_array_equal(outputs["scores"][0], outputs["scores"][1])
+    assert found(outputs, 0) == found(outputs, 1)
 
 
 class SameScores(FakeRecommender):

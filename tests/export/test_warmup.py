@@ -11,22 +11,40 @@ from export.loaded_model import LoadedModel
 from export.requests import RequestSampler
 from export.warmup import check_warmup, read_warmup, write_warmup
 from tests.export.conftest import Toy
-from tests.export.fakes import ITEM_IDS
+from tests.export.fakes import ITEM_IDS, TITLES
 from tfrec.schema import SignatureName
 
 WARMUP = Path("assets.extra/tf_serving_warmup_requests")
 
 
+SEARCHING = ("recommend", "serving_default", "retrieve", "rank", "embed_query")
+
+
 def test_every_signature_is_warmed_up_alone_and_in_a_batch(exported: ExportReport):
-    found = Counter()
+    found, searches = Counter(), Counter()
     for request in read_warmup(exported.path / WARMUP):
         assert request.model_spec.name == "toy"
         inputs = {name: tf.make_ndarray(t) for name, t in request.inputs.items()}
         sizes = {len(values) for values in inputs.values()}
         assert len(sizes) == 1
-        found[request.model_spec.signature_name, sizes.pop()] += 1
+        kind = request.model_spec.signature_name, sizes.pop()
+        found[kind] += 1
+        texts = [text.decode() for text in inputs.get("query_text", [])]
+        searches[kind] += bool(texts) and set(texts) <= set(TITLES)
     names = [*SignatureName, "serving_default"]
-    assert found == {(name, size): 1 for name in names for size in (1, 8)}
+    kinds = [(name, size) for name in names for size in (1, 8)]
+    # With a search and without, where one may be made.
+    assert found == {kind: 1 + (kind[0] in SEARCHING) for kind in kinds}
+    assert searches == {kind: int(kind[0] in SEARCHING) for kind in kinds}
+
+
+def test_warmup_without_texts_searches_for_nothing(wordless: Toy):
+    sampler = RequestSampler(wordless.schema, wordless.dataset, 4, {})
+    requests = sampler.warmup_requests([1])
+    assert len(requests) == len(SignatureName) - 1
+    assert "embed_text" not in {request.signature for request in requests}
+    asked = [r.inputs["query_text"][0] for r in requests if "query_text" in r.inputs]
+    assert asked == [""] * 4
 
 
 def test_warmup_requests_ask_for_real_items_with_the_dtypes_of_the_schema(
@@ -40,10 +58,13 @@ def test_warmup_requests_ask_for_real_items_with_the_dtypes_of_the_schema(
             k: tf.dtypes.as_dtype(v.dtype).name for k, v in request.inputs.items()
         }
         assert dtypes == {spec.name: spec.dtype for spec in specs}
-        key = "item_ids" if signature == "similar_items" else "history_item_ids"
+        key = {"similar_items": "item_ids", "embed_text": "text"}.get(
+            signature, "history_item_ids"
+        )
+        known = set(TITLES if key == "text" else ITEM_IDS)
         asked = {v.decode() for v in tf.make_ndarray(request.inputs[key]).ravel()}
         assert asked
-        assert asked <= set(ITEM_IDS)
+        assert asked <= known
 
 
 def test_signature_without_warmup_is_refused(
