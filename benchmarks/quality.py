@@ -51,21 +51,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
         return 1
     own = [*files, "--seeds", str(options.seeds), "--out", str(options.out)]
-    result["command"] = f"{_PROGRAM} {shlex.join([*own, *overrides])}"
-    write_result(options.out, result)
+    result["command"] = command_line(_PROGRAM, [*own, *overrides])
+    write_result(options.out, result, page=markdown(result))
     print_tables(result, console)
     console.print(f"Written: {options.out} and {options.out.with_suffix('.md')}")
     return 0
 
 
-def write_result(path: Path, result: Mapping[str, Any]) -> None:
+def command_line(program: str, arguments: Sequence[str]) -> str:
+    """Returns a command as it is typed into a shell."""
+    return f"{program} {shlex.join(arguments)}"
+
+
+def write_result(path: Path, result: Mapping[str, Any], *, page: str) -> None:
     """Writes the JSON and, beside it, the page in Markdown."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pages = {path.with_suffix(".md"): markdown(result), path: _lines(result) + "\n"}
-    for page, text in pages.items():
-        partial = page.with_name(page.name + ".part")
+    texts = {path.with_suffix(".md"): page, path: _lines(result) + "\n"}
+    for file, text in texts.items():
+        partial = file.with_name(file.name + ".part")
         partial.write_text(text, encoding="utf-8")
-        partial.replace(page)
+        partial.replace(file)
 
 
 def _lines(value: Mapping[str, Any], indent: str = "") -> str:
@@ -116,15 +121,28 @@ def is_finished(run: Path) -> bool:
     return "evaluate" in json.loads(timings.read_text())
 
 
-def check_same(wanted: ExperimentConfig, found: ExperimentConfig, run: Path) -> None:
+def check_same(
+    wanted: ExperimentConfig,
+    found: ExperimentConfig,
+    run: Path,
+    *,
+    ignored: Sequence[str] = (),
+) -> None:
     """Refuses results of another configuration, which would be taken for this one's.
 
+    Args:
+        wanted: The configuration.
+        found: That of the run.
+        run: The run's folder.
+        ignored: Fields and sections that may differ, beside seed and folders.
+
     Raises:
-        ValueError: If anything but seed and folders differs; names what.
+        ValueError: If anything else differs; names what.
     """
     new, old = (dict(_flat(c.model_dump(mode="json"))) for c in (wanted, found))
     names = [n for n in {**new, **old} if new.get(n) != old.get(n)]
-    different = [n for n in names if n not in _PLACES]
+    free = (*_PLACES, *ignored)
+    different = [n for n in names if not any(f"{n}.".startswith(f"{f}.") for f in free)]
     if different:
         listed = ", ".join(
             f"{n}={old.get(n)!r} (wanted {new.get(n)!r})" for n in different[:5]

@@ -53,7 +53,7 @@ def summarise(runs: Sequence[Path]) -> dict[str, Any]:
         "differences": _differences(results),
         "seconds": [round(sum(stages.values()), 1) for stages in timings],
         "stage_seconds": timings,
-        "machine": _machine(versions),
+        "machine": describe_machine(versions),
         "git_commits": sorted({str(v.get("git_commit")) for v in versions}),
         "git_dirty": any(v.get("git_dirty") for v in versions),
     }
@@ -82,7 +82,7 @@ def _per_scorer(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         name: {
             group: {
-                metric: _over_seeds(
+                metric: over_seeds(
                     [r[name]["groups"][group]["metrics"][metric] for r in rows],
                     [r[name]["groups"][group]["intervals"][metric] for r in rows],
                 )
@@ -104,7 +104,7 @@ def _differences(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         best = [r[reference]["groups"][group]["metrics"][metric] for r in rows]
         gaps = [b - p["metrics"][metric] for b, p in zip(best, parts, strict=True)]
         bounds = [p["differences"][metric] for p in parts]
-        return _over_seeds(gaps, [[-high, -low] for low, high in bounds])
+        return over_seeds(gaps, [[-high, -low] for low, high in bounds])
 
     return {
         name: {
@@ -116,9 +116,10 @@ def _differences(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _over_seeds(
+def over_seeds(
     values: Sequence[float], intervals: Sequence[Sequence[float]]
 ) -> dict[str, Any]:
+    """Returns mean and standard deviation over seeds, and every seed's interval."""
     deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     return {
         "mean": round(float(np.mean(values)), _DIGITS),
@@ -127,7 +128,8 @@ def _over_seeds(
     }
 
 
-def _machine(versions: Sequence[Mapping[str, Any]]) -> str:
+def describe_machine(versions: Sequence[Mapping[str, Any]]) -> str:
+    """Says on what the runs were made."""
     found = {
         f"{v['num_cpus']} cores, {v['platform']}, Python {v['python']}, "
         f"TensorFlow {v['tensorflow']}"

@@ -118,12 +118,12 @@ def markdown(result: Mapping[str, Any]) -> str:
         "",
         describe_protocol(result),
         "",
-        *_markdown_table(*score_rows(result)),
+        *markdown_table(*score_rows(result)),
         "",
         f"Differences, {result['reference']} − other: mean over seeds, paired "
         "interval, and with how many of the seeds that interval lies above 0.",
         "",
-        *_markdown_table(*difference_rows(result)),
+        *markdown_table(*difference_rows(result)),
         "",
         *(f"- {line}" for line in verdicts(result)),
         "",
@@ -206,6 +206,7 @@ def _wins(value: Mapping[str, Any]) -> int:
     return sum(low > 0 for low, _ in value["intervals"])
 
 
-def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Returns the lines of a table, words left and figures right."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return [f"| {' | '.join(line)} |" for line in lines]
