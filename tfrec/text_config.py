@@ -57,6 +57,9 @@ class TextConfig(FrozenConfig):
     pooling: Literal["mean", "cls", "attention"] = Field(
         "mean", description="How the states of the tokens become one vector."
     )
+    word_weighting: Literal["frequency", "uniform"] = Field(
+        "frequency", description="Of `word_vectors`: frequent words count less, or not."
+    )
     normalize: bool = Field(True, description="L2-normalises the vector of a text.")
     training: Literal["frozen", "last_layers", "adapters", "full"] = Field(
         "frozen",

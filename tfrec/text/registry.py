@@ -5,7 +5,6 @@ from pathlib import Path
 
 from tfrec.text.encoder import TextEncoder
 from tfrec.text.locations import resolve_model
-from tfrec.text.transformers_encoder import load_transformers_encoder
 from tfrec.text_config import TextConfig
 
 Texts = Callable[[], Sequence[str]]
@@ -26,12 +25,7 @@ def build_text_encoder(
         ValueError: The model does not fit the configuration; says what to set.
         FileNotFoundError: A folder or file is missing.
     """
-    encoder = load_transformers_encoder(
-        resolve_model(config.model or ""),
-        max_length=config.max_length,
-        pooling=config.pooling,
-        normalize=config.normalize,
-    )
+    encoder = _load(config, texts, scratch_dir, seed)
     encoder.set_training(
         config.training,
         num_layers=config.num_trained_layers,
@@ -39,3 +33,43 @@ def build_text_encoder(
         seed=seed,
     )
     return encoder
+
+
+def _load(
+    config: TextConfig, texts: Texts, scratch_dir: Path, seed: int
+) -> TextEncoder:
+    # Imported where they are needed: the libraries behind them take seconds.
+    max_length, pooling = config.max_length, config.pooling
+    if config.encoder == "scratch":
+        from tfrec.text.scratch import load_scratch_encoder
+
+        return load_scratch_encoder(
+            config, texts=texts, scratch_dir=scratch_dir, seed=seed
+        )
+    location = resolve_model(config.model or "")
+    if config.encoder == "word_vectors":
+        from tfrec.text.word_vectors import load_word_vectors
+
+        return load_word_vectors(
+            location,
+            max_length=max_length,
+            pooling=pooling,
+            normalize=config.normalize,
+            weighting=config.word_weighting,
+        )
+    if config.encoder == "tf_hub":
+        from tfrec.text.hub_encoder import load_hub_encoder
+
+        return load_hub_encoder(
+            location,
+            config.preprocessor and resolve_model(config.preprocessor),
+            max_length=max_length,
+            pooling=pooling,
+            normalize=config.normalize,
+            trainable=config.training == "full",
+        )
+    from tfrec.text.transformers_encoder import load_transformers_encoder
+
+    return load_transformers_encoder(
+        location, max_length=max_length, pooling=pooling, normalize=config.normalize
+    )

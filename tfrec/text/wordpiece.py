@@ -13,20 +13,12 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_text as tf_text
 
-from tfrec.text.clean import clean_text
 from tfrec.text.tokens import TextTokens
+from tfrec.text.words import split_words
 
 _MAX_BYTES_PER_CHARACTER = 4
 # A private character, which BERT removes from texts: a word of it is unknown.
 _UNKNOWN_WORD = "\ue000"
-_CONTROL = r"[\p{Cc}\p{Cf}\p{Co}\x{FFFD}]"
-_CJK = (
-    r"([\x{4E00}-\x{9FFF}\x{3400}-\x{4DBF}\x{20000}-\x{2A6DF}\x{2A700}-\x{2B73F}"
-    r"\x{2B740}-\x{2CEAF}\x{F900}-\x{FAFF}\x{2F800}-\x{2FA1F}])"
-)
-# Every character of ASCII that is neither letter nor digit counts, symbols too.
-_PUNCTUATION = r"([\p{P}$+<=>^`|~])"
-_ALONE = r" \1 "
 
 
 class WordPieceTokenizer(tf.Module):
@@ -95,15 +87,9 @@ class WordPieceTokenizer(tf.Module):
 
     def _words(self, texts: tf.Tensor) -> Any:
         """Returns ragged string `[batch_size, num_words]`, normalised."""
-        texts = tf.strings.regex_replace(clean_text(texts), _CONTROL, "")
-        texts = tf.strings.regex_replace(texts, _CJK, _ALONE)
-        if self.strip_accents:
-            decomposed: Any = tf_text.normalize_utf8(texts, "NFD")
-            texts = tf.strings.regex_replace(decomposed, r"\p{Mn}", "")
-        if self.lower_case:
-            texts = tf.strings.lower(texts, encoding="utf-8")
-        texts = tf.strings.regex_replace(texts, _PUNCTUATION, _ALONE)
-        words: Any = tf.strings.split(texts)
+        words = split_words(
+            texts, lower_case=self.lower_case, strip_accents=self.strip_accents
+        )
         num_characters = tf.strings.length(words.flat_values, unit="UTF8_CHAR")
         is_long = num_characters > self._max_characters
         return words.with_flat_values(
