@@ -76,7 +76,7 @@ def test_a_query_does_not_see_what_comes_after_it(model):
         items = tf.gather(model.item_vectors(), index)
         places = tf.range(tf.size(index))
         encoded = model._encode_tokens(
-            changed, items, None, places, {}, search=None, training=False
+            changed, items, None, places, {}, search=None, history=None, training=False
         )
         return encoded.embeddings.numpy().reshape(*index.shape, -1)
 

@@ -30,6 +30,7 @@ class BatchArrays(NamedTuple):
     target_weights: np.ndarray
     target_context: dict[str, np.ndarray]
     target_search: np.ndarray | tuple[()] = ()
+    target_history: np.ndarray | tuple[()] = ()
 
 
 class _Layout(NamedTuple):
@@ -58,6 +59,8 @@ class BatchBuilder:
         seed: Of the order, and of where long histories are cut.
         search_rows: int32 `[num_events]`, which search led to each event, 0 for
             none; None where no search is learned from.
+        history_rows: int32 `[num_events]`, the text of what was seen before each
+            event, 0 for none; None where that is not read.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class BatchBuilder:
         batching: Literal["packed", "bucketed"],
         seed: int,
         search_rows: np.ndarray | None = None,
+        history_rows: np.ndarray | None = None,
     ) -> None:
         self.sequences = sequences
         self.targets = targets
@@ -78,6 +82,7 @@ class BatchBuilder:
         self.batching = batching
         self.seed = seed
         self.search_rows = search_rows
+        self.history_rows = history_rows
 
     def epoch(self, number: int) -> Iterator[BatchArrays]:
         """Yields the batches of epoch `number`, counted from 0."""
@@ -196,6 +201,7 @@ class BatchBuilder:
             self.targets.weights[chosen],
             {k: v[chosen] for k, v in self.sequences.context.items()},
             () if self.search_rows is None else self.search_rows[chosen],
+            () if self.history_rows is None else self.history_rows[chosen],
         )
 
 

@@ -17,6 +17,7 @@ class RequestArrays(NamedTuple):
     request_timestamp: np.ndarray
     context: dict[str, np.ndarray]
     query_text: np.ndarray | tuple[()] = ()
+    history_text: np.ndarray | tuple[()] = ()
 
 
 def gather_requests(

@@ -135,10 +135,15 @@ def check_columns(source: Source, wanted: dict[str, str]) -> None:
         )
 
 
+def format_of_name(file: str) -> str | None:
+    """Returns the format that the ending of a file tells; None if it tells none."""
+    return _SUFFIXES.get(Path(file.removesuffix(".gz")).suffix.lower())
+
+
 def _format(config: TableConfig, files: tuple[str, ...], *, name: str) -> str:
     if config.format != "auto":
         return config.format
-    kinds = {_SUFFIXES.get(Path(f.removesuffix(".gz")).suffix.lower()) for f in files}
+    kinds = {format_of_name(file) for file in files}
     if len(kinds) == 1 and None not in kinds:
         return str(kinds.pop())
     raise ValueError(

@@ -29,6 +29,7 @@ USER_ID = "user_id"
 ITEM_ID = "item_id"
 TITLE = "title"
 TRAIN_COUNT = "train_count"
+RETIRED = "_retired"  # Of a refreshed catalogue; no attribute starts with "_".
 CONTEXT_COLUMN_PREFIX = "context_"
 
 
@@ -140,6 +141,13 @@ class PreparedDataset:
         return Vocabulary(
             self.items[ITEM_ID].to_pylist(), self.items[TRAIN_COUNT].to_numpy()
         )
+
+    @cached_property
+    def retired(self) -> np.ndarray:
+        """bool `[num_items]`: items that are known, but not recommended any more."""
+        if RETIRED not in self.items.column_names:
+            return np.zeros(len(self.items), bool)
+        return self.items[RETIRED].to_numpy()
 
     @cached_property
     def attribute_vocabularies(self) -> dict[str, Vocabulary]:

@@ -5,24 +5,33 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfrec.data.histories import gather_requests
+from tfrec.data.histories import RequestArrays, gather_requests
 from tfrec.data.store import EventSequences
 from tfrec.evaluation.protocols import EvaluationQueries
-from tfrec.features.request import Request, request_of
+from tfrec.features.request import Leaf, Request, request_of
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.schema import NUM_SPECIAL_INDICES, PADDING_INDEX
+from tfrec.text.reader import Vectors
 
 
 def request_spec(
-    context: dict[str, np.ndarray], *, text_dim: int | None = None
+    context: dict[str, np.ndarray],
+    *,
+    text_dim: int | None = None,
+    history_text_dim: int | None = None,
 ) -> Request:
     """Returns the `tf.TensorSpec`s of a batch of requests.
 
     Args:
         context: Arrays of the context, for their dtypes.
         text_dim: Width of encoded searches; None where there are none.
+        history_text_dim: Width of encoded histories; None where they are not read.
     """
     rows = [None, None]
+
+    def text(dim: int | None) -> Leaf:
+        return () if dim is None else tf.TensorSpec([None, dim], tf.float32)
+
     return Request(
         tf.TensorSpec(rows, tf.int32),
         tf.TensorSpec(rows, tf.int32),
@@ -30,8 +39,37 @@ def request_spec(
         tf.TensorSpec(rows, tf.float32),
         tf.TensorSpec([None], tf.int64),
         {k: tf.TensorSpec([None], tf.as_dtype(v.dtype)) for k, v in context.items()},
-        () if text_dim is None else tf.TensorSpec([None, text_dim], tf.float32),
+        text(text_dim),
+        text(history_text_dim),
     )
+
+
+def spec_of(
+    recommender: TrainedRecommender, context: dict[str, np.ndarray], *, searches: bool
+) -> Request:
+    """Returns the specs of what a recommender is asked with."""
+    return request_spec(
+        context,
+        text_dim=recommender.text_dim if searches else None,
+        history_text_dim=recommender.text_dim if recommender.reads_histories else None,
+    )
+
+
+def search_vectors(recommender: TrainedRecommender, texts: np.ndarray) -> Vectors:
+    """Encodes an object array of str for `Request.query_text`, each text once."""
+    reader = recommender.text_reader
+    return () if reader is None else reader.vectors(texts.tolist())
+
+
+def with_history_text(
+    recommender: TrainedRecommender, arrays: RequestArrays
+) -> RequestArrays:
+    """Encodes the joined texts of histories, where they are read; each once."""
+    reader = recommender.text_reader
+    if reader is None or not reader.reads_histories:
+        return arrays
+    vectors = reader.vectors(reader.join(arrays.item_index))
+    return arrays._replace(history_text=vectors)
 
 
 class _ModelScorer:
@@ -62,21 +100,19 @@ class _ModelScorer:
             max_history_length=self.recommender.max_history_length,
             query_text=self._search(queries, rows),
         )
-        return request_of(arrays)
+        return request_of(with_history_text(self.recommender, arrays))
 
     def _search(
         self, queries: EvaluationQueries, rows: np.ndarray
     ) -> np.ndarray | tuple[()]:
         if not self.searches or queries.query_text is None:
             return ()
-        return self.recommender.encode_distinct(queries.query_text[rows])
+        return search_vectors(self.recommender, queries.query_text[rows])
 
     def _compile(self, function: Any, context: dict[str, np.ndarray]) -> Any:
         if self._compiled is None:
-            text_dim = self.recommender.text_dim if self.searches else None
-            self._compiled = tf.function(
-                function, input_signature=[request_spec(context, text_dim=text_dim)]
-            )
+            spec = spec_of(self.recommender, context, searches=self.searches)
+            self._compiled = tf.function(function, input_signature=[spec])
         return self._compiled
 
 

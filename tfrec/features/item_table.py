@@ -1,6 +1,6 @@
 """The catalogue's attributes as arrays of indices and numbers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,6 +23,9 @@ class ItemTable:
         known: Per numeric attribute bool `[num_items + 2]`, False where missing.
         text: float32 `[num_items + 2, text_dim]`, what a text encoder made of the
             items' words; zeros where there are none. None without an encoder.
+        scales: Per numeric attribute the mean and deviation it was standardised by.
+        trained: The catalogue of the training, where this one is a later one. Its
+            items come first and keep their rows.
     """
 
     train_count: np.ndarray
@@ -31,6 +34,13 @@ class ItemTable:
     numbers: dict[str, np.ndarray]
     known: dict[str, np.ndarray]
     text: np.ndarray | None = None
+    scales: dict[str, tuple[float, float]] = field(default_factory=dict)
+    trained: "ItemTable | None" = None
+
+    @property
+    def reference(self) -> "ItemTable":
+        """The catalogue that statistics are of: models have learned with those."""
+        return self.trained or self
 
     @property
     def num_items(self) -> int:
@@ -39,17 +49,24 @@ class ItemTable:
 
 
 def build_item_table(
-    dataset: PreparedDataset, *, text: np.ndarray | None = None
+    dataset: PreparedDataset,
+    *,
+    text: np.ndarray | None = None,
+    trained: ItemTable | None = None,
 ) -> ItemTable:
-    """Encodes the catalogue of a prepared dataset; `text` as in `ItemTable`."""
+    """Encodes the catalogue of a prepared dataset; `text`, `trained`: see `ItemTable`."""
     items = dataset.items
     vocabularies = dataset.attribute_vocabularies
-    indices, sizes, numbers, known = {}, {}, {}, {}
+    indices, sizes, numbers, known, scales = {}, {}, {}, {}, {}
     for attribute in dataset.schema.item_attributes:
         values = items[attribute.name]
         if attribute.kind == AttributeKind.NUMERIC:
             raw = values.to_numpy(zero_copy_only=False).astype(np.float64)
-            numbers[attribute.name], known[attribute.name] = standardise(raw)
+            name = attribute.name
+            scales[name] = (
+                measure_scale(raw) if trained is None else trained.scales[name]
+            )
+            numbers[name], known[name] = standardise(raw, scales[name])
         else:
             vocabulary = vocabularies[attribute.name]
             sizes[attribute.name] = len(vocabulary)
@@ -57,7 +74,16 @@ def build_item_table(
                 attribute_indices(values.to_pylist(), attribute, vocabulary)
             )
     counts = items[TRAIN_COUNT].to_numpy().astype(np.int64)
-    return ItemTable(_with_special_rows(counts), indices, sizes, numbers, known, text)
+    return ItemTable(
+        _with_special_rows(counts),
+        indices,
+        sizes,
+        numbers,
+        known,
+        text,
+        scales,
+        trained,
+    )
 
 
 def attribute_indices(
@@ -74,17 +100,33 @@ def attribute_indices(
     return vocabulary.lookup(padded).reshape(len(rows), depth)
 
 
-def standardise(raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def measure_scale(raw: np.ndarray) -> tuple[float, float]:
+    """Returns mean and deviation of the known values of `sign(x) * log(1 + |x|)`."""
+    scaled = _compress(raw[np.isfinite(raw)])
+    if not len(scaled):
+        return 0.0, 1.0
+    return float(scaled.mean()), float(scaled.std()) or 1.0
+
+
+def standardise(
+    raw: np.ndarray, scale: tuple[float, float] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns float32 values of mean 0 and deviation 1, and where they are known.
 
     Rows for padding and unknown items stand before the catalogue's.
+
+    Args:
+        raw: float `[num_items]`; NaN is unknown.
+        scale: Mean and deviation of the values; None measures them.
     """
     known = np.isfinite(raw)
-    scaled = np.sign(raw) * np.log1p(np.abs(raw))
-    mean = scaled[known].mean() if known.any() else 0.0
-    deviation = (scaled[known].std() if known.any() else 0.0) or 1.0
-    values = np.where(known, (scaled - mean) / deviation, 0.0).astype(np.float32)
-    return _with_special_rows(values), _with_special_rows(known)
+    mean, deviation = measure_scale(raw) if scale is None else scale
+    values = np.where(known, (_compress(raw) - mean) / deviation, 0.0)
+    return _with_special_rows(values.astype(np.float32)), _with_special_rows(known)
+
+
+def _compress(raw: np.ndarray) -> np.ndarray:
+    return np.sign(raw) * np.log1p(np.abs(raw))
 
 
 def _with_special_rows(values: np.ndarray) -> np.ndarray:

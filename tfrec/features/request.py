@@ -26,6 +26,9 @@ class Request(NamedTuple):
         query_text: float32 `[batch_size, text_dim]`, what the text encoder made of
             the search; zeros where nothing is searched for. `()` where nobody
             searches at all.
+        history_text: float32 `[batch_size, text_dim]`, what the encoder made of the
+            newest texts of the history, joined. `()` where that is not read, or
+            still to be done.
     """
 
     item_index: Leaf
@@ -35,6 +38,7 @@ class Request(NamedTuple):
     request_timestamp: Leaf
     context: dict[str, Leaf]
     query_text: Leaf = ()
+    history_text: Leaf = ()
 
     @property
     def history_mask(self) -> tf.Tensor:

@@ -46,7 +46,7 @@ class QueryTower(tf.keras.layers.Layer):
 
         state = transformer(events)
         query = state[token] + texts[token] + sum_a C_a[context_a]
-                + c S(search / |search|)
+                + H history + c S(search / |search|)
 
     texts is `TextSequence`, where it is asked for; c is learned, S starts as the
     identity. The query is L2-normalised. It sees only events up to its token, and
@@ -66,6 +66,7 @@ class QueryTower(tf.keras.layers.Layer):
         has_search: Whether queries may have a search text.
         text_pooling: How `TextSequence` pools the texts of events; None leaves it
             out.
+        reads_histories: Whether there is a `history`; H starts at 0.
         **kwargs: Passed to `tf.keras.layers.Layer`.
 
     Call arguments:
@@ -77,6 +78,8 @@ class QueryTower(tf.keras.layers.Layer):
             is unknown.
         search: float `[num_queries, embedding_dim]`, the search text in the space
             of items; zeros where nothing is searched for. None: never.
+        history: float `[num_queries, embedding_dim]`, the newest texts of the
+            history, read as one, in the space of items; zeros where there are none.
         texts: float `[num_rows, num_tokens, embedding_dim]`, the texts of the
             tokens' items in the space of items; only with `text_pooling`.
 
@@ -98,6 +101,7 @@ class QueryTower(tf.keras.layers.Layer):
         context_sizes: dict[str, int],
         has_search: bool = False,
         text_pooling: SequencePooling | None = None,
+        reads_histories: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -113,6 +117,7 @@ class QueryTower(tf.keras.layers.Layer):
             "context_sizes": context_sizes,
             "has_search": has_search,
             "text_pooling": text_pooling,
+            "reads_histories": reads_histories,
         }
         self.embedding_dim = embedding_dim
         self.event_encoder = EventEncoder(
@@ -136,6 +141,13 @@ class QueryTower(tf.keras.layers.Layer):
             for name, size in context_sizes.items()
         }
         self.search = SearchEncoder() if has_search else None
+        self.history_text = (
+            tf.keras.layers.Dense(
+                embedding_dim, use_bias=False, kernel_initializer="zeros"
+            )
+            if reads_histories
+            else None
+        )
         self.text_sequence = (
             None
             if text_pooling is None
@@ -150,6 +162,7 @@ class QueryTower(tf.keras.layers.Layer):
         query_tokens: tf.Tensor,
         context: dict[str, tf.Tensor],
         search: tf.Tensor | None = None,
+        history: tf.Tensor | None = None,
         texts: tf.Tensor | None = None,
         training: bool = False,
     ) -> tf.Tensor:
@@ -161,6 +174,8 @@ class QueryTower(tf.keras.layers.Layer):
         queries = tf.gather(flat, query_tokens)
         for name, layer in self.context_layers.items():
             queries += self._embed_context(layer, context[name])
+        if history is not None and self.history_text is not None:
+            queries += self.history_text(history)
         if search is not None and self.search is not None:
             queries += self.search(search)
         return tf.math.l2_normalize(tf.cast(queries, tf.float32), axis=-1)

@@ -94,8 +94,9 @@ def cross_features(
 
 def _log_count(item_table: ItemTable, candidate_index: tf.Tensor) -> tf.Tensor:
     logs = tf.math.log1p(tf.constant(item_table.train_count, tf.float32))
-    scale = tf.maximum(tf.math.reduce_std(logs), 1e-3)
-    return tf.gather((logs - tf.reduce_mean(logs)) / scale, candidate_index)
+    seen = tf.math.log1p(tf.constant(item_table.reference.train_count, tf.float32))
+    scale = tf.maximum(tf.math.reduce_std(seen), 1e-3)
+    return tf.gather((logs - tf.reduce_mean(seen)) / scale, candidate_index)
 
 
 def _shared_values(
@@ -109,9 +110,11 @@ def _shared_values(
     idf(v) = log(1 + num_items / items with v), so that a rare word, or a deep level
     of a path, counts more than one that is everywhere.
     """
-    values = item_table.indices[name]
-    spread = np.bincount(values.ravel(), minlength=item_table.vocabulary_sizes[name])
-    idf = np.log1p(item_table.num_items / np.maximum(spread, 1)).astype(np.float32)
+    values, reference = item_table.indices[name], item_table.reference
+    spread = np.bincount(
+        reference.indices[name].ravel(), minlength=item_table.vocabulary_sizes[name]
+    )
+    idf = np.log1p(reference.num_items / np.maximum(spread, 1)).astype(np.float32)
     idf[0] = 0.0  # Padding.
     table = tf.constant(values)
     of_candidates, of_history = tf.gather(table, candidates), tf.gather(table, history)

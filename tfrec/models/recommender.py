@@ -10,6 +10,7 @@ from tfrec.models.ranking_model import RankingInputs, RankingModel
 from tfrec.models.retrieval_model import EncodedQueries, RetrievalModel
 from tfrec.schema import NUM_SPECIAL_INDICES
 from tfrec.text.encoder import TextEncoder
+from tfrec.text.reader import TextReader
 
 
 class RankedCandidates(NamedTuple):
@@ -80,7 +81,8 @@ class TrainedRecommender(tf.Module):
         ranking: The trained ranking model; None ranks in the order of retrieval
             and gives no probabilities.
         num_candidates: How many retrieved candidates are ranked.
-        text_encoder: Reads search texts; None where there is no text.
+        text_reader: Reads searches, and histories as one text; None where there is
+            no text.
     """
 
     def __init__(
@@ -89,7 +91,7 @@ class TrainedRecommender(tf.Module):
         ranking: RankingModel | None,
         *,
         num_candidates: int,
-        text_encoder: TextEncoder | None = None,
+        text_reader: TextReader | None = None,
     ) -> None:
         super().__init__()
         self.retrieval = retrieval
@@ -97,7 +99,7 @@ class TrainedRecommender(tf.Module):
         self.num_items = retrieval.num_items
         self.max_history_length = retrieval.settings.max_history_length
         self.num_candidates = num_candidates
-        self.text_encoder = text_encoder
+        self.text_reader = text_reader
         self._item_vectors = tf.Variable(retrieval.item_vectors(), trainable=False)
         self._candidates = tf.Variable(
             retrieval.candidate_embeddings(), trainable=False
@@ -114,26 +116,22 @@ class TrainedRecommender(tf.Module):
 
     def encode_texts(self, texts: tf.Tensor) -> tf.Tensor | tuple[()]:
         """Encodes string `[batch_size]` for `Request.query_text`."""
-        encoder = self.text_encoder
-        if encoder is None:
-            return ()
-        # Most requests search for nothing, and then the encoder is not run.
-        return tf.cond(
-            tf.reduce_any(tf.not_equal(tf.strings.strip(texts), "")),
-            lambda: encoder.encode(texts),
-            lambda: tf.zeros([tf.shape(texts)[0], encoder.text_dim]),
-        )
+        return () if self.text_reader is None else self.text_reader.read_searches(texts)
 
     @property
     def text_dim(self) -> int | None:
         """Width of `Request.query_text`; None where no text is read."""
-        return None if self.text_encoder is None else self.text_encoder.text_dim
+        return None if self.text_reader is None else self.text_reader.text_dim
 
-    def encode_distinct(self, texts: np.ndarray) -> np.ndarray | tuple[()]:
-        """Encodes an object array `[batch_size]` of str, each text once."""
-        distinct, place = np.unique(texts.astype(str), return_inverse=True)
-        vectors = self.encode_texts(tf.constant(distinct))
-        return () if isinstance(vectors, tuple) else vectors.numpy()[place]
+    @property
+    def reads_histories(self) -> bool:
+        """Whether a request needs `Request.history_text`."""
+        return self.text_reader is not None and self.text_reader.reads_histories
+
+    @property
+    def text_encoder(self) -> TextEncoder | None:
+        """What reads texts; None where there is no text."""
+        return None if self.text_reader is None else self.text_reader.encoder
 
     def query_embeddings(self, request: Request) -> tf.Tensor:
         """Returns the vectors of requests, see `Recommender`."""
@@ -150,6 +148,9 @@ class TrainedRecommender(tf.Module):
 
     def encode(self, request: Request) -> EncodedQueries:
         """Encodes the queries of requests."""
+        if self.text_reader is not None and isinstance(request.history_text, tuple):
+            history = self.text_reader.read_histories(request.item_index)
+            request = request._replace(history_text=history)
         return self.retrieval.encode(request, self._item_vectors, self._texts)
 
     def retrieval_scores(self, request: Request) -> tf.Tensor:

@@ -31,6 +31,8 @@ class RetrievalBatch(NamedTuple):
         target_context: Per context attribute `[num_targets]`.
         target_search: int32 `[num_targets]`, row of the search in the model's
             `search_texts`; 0 for none. `()` where nobody searches.
+        target_history: int32 `[num_targets]`, row of the joined texts of the history
+            in the model's `history_texts`; 0 for none. `()` where they are not read.
     """
 
     tokens: Tokens
@@ -39,6 +41,7 @@ class RetrievalBatch(NamedTuple):
     target_weights: Leaf
     target_context: dict[str, Leaf]
     target_search: Leaf = ()
+    target_history: Leaf = ()
 
 
 class EncodedQueries(NamedTuple):
@@ -72,6 +75,8 @@ class RetrievalModel(TrainableModel):
             events themselves; None does not.
         search_texts: float32 `[num_searches + 1, text_dim]`, the encoded searches
             of the log, for training; row 0 is none.
+        history_texts: float32 `[num_texts + 1, text_dim]`, the encoded joined texts
+            of histories, for training; row 0 is none. None: queries read none.
         **kwargs: Passed to `TrainableModel`.
 
     References:
@@ -89,6 +94,7 @@ class RetrievalModel(TrainableModel):
         context_sizes: dict[str, int],
         text_pooling: SequencePooling | None = None,
         search_texts: np.ndarray | None = None,
+        history_texts: np.ndarray | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(dense_gradients=config.loss == "softmax", **kwargs)
@@ -109,6 +115,10 @@ class RetrievalModel(TrainableModel):
             context_sizes=context_sizes,
             has_search=item_table.text is not None,
             text_pooling=text_pooling,
+            reads_histories=history_texts is not None,
+        )
+        self.history_texts = (
+            None if history_texts is None else tf.constant(history_texts, tf.float32)
         )
         self.search_texts: tf.Tensor | None = None
         if item_table.text is not None:
@@ -197,9 +207,8 @@ class RetrievalModel(TrainableModel):
             None if item_texts is None else tf.gather(item_texts, tokens.item_index),
             last,
             request.context,
-            search=None
-            if isinstance(request.query_text, tuple)
-            else request.query_text,
+            search=_given(request.query_text),
+            history=_given(request.history_text),
             training=False,
         )
 
@@ -240,6 +249,7 @@ class RetrievalModel(TrainableModel):
             batch.target_tokens,
             batch.target_context,
             search=self._searches(batch, training),
+            history=self._histories(batch),
             training=training,
         )
         candidates = tf.cast(items[NUM_SPECIAL_INDICES:], tf.float32)
@@ -280,6 +290,7 @@ class RetrievalModel(TrainableModel):
             batch.target_tokens,
             batch.target_context,
             search=self._searches(batch, training),
+            history=self._histories(batch),
             training=training,
         )
 
@@ -318,6 +329,11 @@ class RetrievalModel(TrainableModel):
         shape = tf.concat([tf.shape(tokens.item_index), [-1]], axis=0)
         return None if texts is None else tf.reshape(texts, shape)
 
+    def _histories(self, batch: RetrievalBatch) -> tf.Tensor | None:
+        if isinstance(batch.target_history, tuple) or self.history_texts is None:
+            return None
+        return tf.gather(self.history_texts, batch.target_history)
+
     def _searches(self, batch: RetrievalBatch, training: bool) -> tf.Tensor | None:
         """Returns the encoded searches of the targets, some of them hidden."""
         if isinstance(batch.target_search, tuple) or self.search_texts is None:
@@ -337,11 +353,14 @@ class RetrievalModel(TrainableModel):
         context: dict[str, tf.Tensor],
         *,
         search: tf.Tensor | None,
+        history: tf.Tensor | None,
         training: bool,
     ) -> EncodedQueries:
         occurrences = find_occurrences(tokens.item_index, tokens.segment_ids)
         if search is not None:
             search = self.candidate_tower.embed_text(search)
+        if history is not None:
+            history = self.candidate_tower.embed_text(history)
         queries = self.query_tower(
             tokens,
             items,
@@ -349,6 +368,7 @@ class RetrievalModel(TrainableModel):
             query_tokens,
             context,
             search=search,
+            history=history,
             texts=texts,
             training=training,
         )
@@ -356,6 +376,10 @@ class RetrievalModel(TrainableModel):
         if self.repeat_bias is not None:
             repeats = self.repeat_bias(queries, query_tokens, tokens, occurrences)
         return EncodedQueries(queries, repeats)
+
+
+def _given(text: tf.Tensor | tuple[()]) -> tf.Tensor | None:
+    return None if isinstance(text, tuple) else text
 
 
 def _normalised(vectors: tf.Tensor) -> tf.Tensor:

@@ -73,7 +73,7 @@ class TextReader(tf.Module):
         for row in item_index:
             texts = [self.item_texts[item] for item in row[::-1] if item]
             texts = [text for text in texts if text][:MAX_JOINED]
-            joined.append("".join(text + SEPARATOR for text in texts))
+            joined.append("".join(f"{text}{SEPARATOR}" for text in texts))
         return joined
 
     def learn(self, texts: Sequence[str], vectors: np.ndarray) -> None:

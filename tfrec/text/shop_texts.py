@@ -9,10 +9,17 @@ import numpy as np
 import pyarrow as pa
 
 from tfrec.config import ExperimentConfig
-from tfrec.data.store import TITLE, EventSequences, PreparedDataset
-from tfrec.schema import NUM_SPECIAL_INDICES, AttributeKind, AttributeSpec
+from tfrec.data.store import (
+    TITLE,
+    TRAIN,
+    VALIDATION,
+    EventSequences,
+    PreparedDataset,
+)
+from tfrec.schema import NUM_SPECIAL_INDICES, AttributeKind, AttributeSpec, Schema
 from tfrec.text.cache import encode_cached
 from tfrec.text.encoder import TextEncoder
+from tfrec.text.reader import TextReader
 from tfrec.text.registry import build_text_encoder
 from tfrec.text_config import TextConfig
 
@@ -20,12 +27,12 @@ CACHE_DIR = "text"  # In the prepared dataset.
 
 
 @dataclass(frozen=True)
-class Searches:
-    """The distinct searches of a log.
+class TextTable:
+    """Distinct texts with their vectors.
 
     Attributes:
-        texts: As they were typed; search j has the row j + 1, row 0 is none.
-        vectors: float32 `[num_searches + 1, text_dim]`; row 0 is zeros.
+        texts: Text j has the row j + 1, row 0 is none.
+        vectors: float32 `[num_texts + 1, text_dim]`; row 0 is zeros.
     """
 
     texts: tuple[str, ...]
@@ -47,14 +54,31 @@ class ShopTexts:
     """What the text encoder made of a shop.
 
     Attributes:
-        encoder: The encoder.
+        reader: The encoder with the texts of the catalogue.
         items: float32 `[num_items + 2, text_dim]`; zeros where there are no words.
         searches: The log's searches; None if it has none.
+        histories: What users had seen before their last target event, joined; None
+            where histories are not read as one text.
     """
 
-    encoder: TextEncoder
+    reader: TextReader
     items: np.ndarray
-    searches: Searches | None
+    searches: TextTable | None
+    histories: TextTable | None
+
+    def search_rows(self, sequences: EventSequences) -> np.ndarray | None:
+        """Returns int32 `[num_events]` rows in `searches`; None without any."""
+        if self.searches is None:
+            return None
+        return self.searches.rows(sequences.query_text)
+
+    def history_rows(
+        self, sequences: EventSequences, schema: Schema
+    ) -> np.ndarray | None:
+        """Returns int32 `[num_events]` rows in `histories`; None without any."""
+        if self.histories is None:
+            return None
+        return self.histories.rows(history_texts(self.reader, sequences, schema))
 
 
 def item_texts(dataset: PreparedDataset, fields: Sequence[str]) -> list[str]:
@@ -81,25 +105,57 @@ def load_shop_texts(
     if settings is None:
         return None
     texts = item_texts(dataset, settings.fields)
+    # Special rows have no text.
+    strings = [*[""] * NUM_SPECIAL_INDICES, *texts]
     found = sorted(set(sequences.query_text.tolist()) - {""})
     encoder = build_shop_encoder(settings, dataset, [*texts, *found])
+    reader = TextReader(encoder, strings, reads_histories=settings.sequence == "single")
     folder = settings.cache_dir or dataset.path / CACHE_DIR
 
-    def encode(wanted: Sequence[str], what: str, num_empty: int) -> np.ndarray:
-        vectors = encode_cached(
+    def encode(wanted: Sequence[str], what: str) -> np.ndarray:
+        return encode_cached(
             encoder,
             wanted,
             folder=folder,
             batch_tokens=settings.batch_tokens,
             description=f"Encode {what}",
         )
-        return np.pad(vectors, [(num_empty, 0), (0, 0)])
 
-    searches = None
-    if found:
-        searches = Searches(tuple(found), encode(found, "searches", 1))
-    items = encode(texts, "item texts", NUM_SPECIAL_INDICES)
-    return ShopTexts(encoder, items, searches)
+    def table(wanted: list[str], what: str) -> TextTable:
+        return TextTable(tuple(wanted), encode(["", *wanted], what))
+
+    histories = None
+    if reader.reads_histories:
+        joined = history_texts(reader, sequences, config.experiment_schema)
+        histories = table(sorted(set(joined.tolist()) - {""}), "histories")
+    return ShopTexts(
+        reader,
+        encode(strings, "item texts"),
+        table(found, "searches") if found else None,
+        histories,
+    )
+
+
+def history_texts(
+    reader: TextReader, sequences: EventSequences, schema: Schema
+) -> np.ndarray:
+    """Returns object `[num_events]` of str: the joined texts before an event.
+
+    Only before each user's last target event of the training, and of the
+    validation split: a text for every event would take days to encode. The others
+    are "", and learn to do without.
+    """
+    types = [schema.event_type_index(name) for name in schema.target_event_types]
+    is_target = np.isin(sequences.event_type_index, types)
+    texts = np.full(len(is_target), "", object)
+    for split in (TRAIN, VALIDATION):
+        events = np.flatnonzero(is_target & (sequences.split == split))
+        users = sequences.user_rows[events]
+        last = events[np.append(np.diff(users) != 0, [True] * bool(len(users)))]
+        for event in last:
+            start = sequences.offsets[sequences.user_rows[event]]
+            texts[event] = reader.join(sequences.item_index[None, start:event])[0]
+    return texts
 
 
 def build_shop_encoder(
@@ -107,6 +163,10 @@ def build_shop_encoder(
 ) -> TextEncoder:
     """Builds the encoder; `texts` are what `scratch` learns from."""
     folder = (settings.cache_dir or dataset.path / CACHE_DIR) / "scratch"
+    if settings.sequence == "single":
+        # One length for all: item texts are shorter by themselves.
+        longest = max(settings.max_length, settings.sequence_tokens)
+        settings = settings.model_copy(update={"max_length": longest})
     return build_text_encoder(settings, texts=lambda: texts, scratch_dir=Path(folder))
 
 

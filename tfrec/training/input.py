@@ -12,7 +12,7 @@ from tfrec.data.store import EventSequences, PreparedDataset
 from tfrec.data.windows import find_targets
 from tfrec.features.tokens import Tokens, tokens_of
 from tfrec.models.retrieval_model import RetrievalBatch
-from tfrec.text.shop_texts import Searches
+from tfrec.text.shop_texts import ShopTexts
 
 PREFETCH = 4  # Batches; each is built in a few milliseconds.
 
@@ -24,7 +24,7 @@ def make_builder(
     splits: tuple[str, ...],
     num_replicas: int,
     num_workers: int = 1,
-    searches: Searches | None = None,
+    texts: ShopTexts | None = None,
 ) -> BatchBuilder:
     """Builds the batches of one replica from some splits.
 
@@ -34,7 +34,7 @@ def make_builder(
         splits: Whose events are targets.
         num_replicas: Over all workers; they share the global batch.
         num_workers: Among whom the users are shared out.
-        searches: The searches of the log; None learns from none.
+        texts: Searches, and histories as text, to learn from; None for none.
 
     Raises:
         ValueError: If no event of these splits can be learned from.
@@ -66,12 +66,16 @@ def make_builder(
         batch_tokens=batch_size // num_replicas,
         batching=config.training.batching,
         seed=config.seed,
-        search_rows=None if searches is None else searches.rows(sequences.query_text),
+        search_rows=None if texts is None else texts.search_rows(sequences),
+        history_rows=None if texts is None else texts.history_rows(sequences, schema),
     )
 
 
 def batch_spec(
-    sequences: EventSequences, *, has_searches: bool = False
+    sequences: EventSequences,
+    *,
+    has_searches: bool = False,
+    reads_histories: bool = False,
 ) -> RetrievalBatch:
     """Returns the `tf.TensorSpec`s of a batch."""
     ints = tf.TensorSpec([None, None], tf.int32)
@@ -90,6 +94,7 @@ def batch_spec(
         tf.TensorSpec([None], tf.float32),
         context,
         flat if has_searches else (),
+        flat if reads_histories else (),
     )
 
 
@@ -109,7 +114,11 @@ def endless_batches(
                 yield RetrievalBatch(tokens_of(batch.tokens), *batch[1:])
             epoch += 1
 
-    spec = batch_spec(builder.sequences, has_searches=builder.search_rows is not None)
+    spec = batch_spec(
+        builder.sequences,
+        has_searches=builder.search_rows is not None,
+        reads_histories=builder.history_rows is not None,
+    )
     dataset = tf.data.Dataset.from_generator(generate, output_signature=spec)
     return dataset.prefetch(PREFETCH)
 
@@ -121,7 +130,7 @@ def distributed_batches(
     *,
     splits: tuple[str, ...],
     first_epoch: Callable[[], int],
-    searches: Searches | None = None,
+    texts: ShopTexts | None = None,
 ) -> tuple[Any, int]:
     """Returns the batches of all replicas, and the steps of an epoch.
 
@@ -135,7 +144,7 @@ def distributed_batches(
         sequences,
         splits=splits,
         num_replicas=num_replicas,
-        searches=searches,
+        texts=texts,
     )
     steps = max(round(whole.num_batches() / num_replicas), 1)
     if isinstance(
@@ -155,7 +164,7 @@ def distributed_batches(
                 splits=splits,
                 num_replicas=num_replicas,
                 num_workers=context.num_input_pipelines,
-                searches=searches,
+                texts=texts,
             )
             return endless_batches(builder, first_epoch)
 

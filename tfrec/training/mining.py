@@ -15,7 +15,11 @@ from tfrec.config import ExperimentConfig
 from tfrec.data.histories import gather_requests
 from tfrec.data.store import VALIDATION, EventSequences, Impressions
 from tfrec.data.windows import places_in_basket
-from tfrec.evaluation.model_scorers import request_spec
+from tfrec.evaluation.model_scorers import (
+    search_vectors,
+    spec_of,
+    with_history_text,
+)
 from tfrec.features.request import Request, request_of
 from tfrec.models.ranking_model import UNDEFINED_LABEL
 from tfrec.models.recommender import TrainedRecommender
@@ -202,7 +206,7 @@ def _retrieve(
     """Returns query embeddings, scores and candidates; given ones are only scored."""
     k = min(recommender.num_candidates, recommender.num_items)
 
-    spec = request_spec(requests.context, text_dim=recommender.text_dim)
+    spec = spec_of(recommender, requests.context, searches=True)
 
     @tf.function(input_signature=[spec])
     def encode(request: Request) -> tuple[tf.Tensor, tf.Tensor]:
@@ -226,8 +230,9 @@ def _retrieve(
             request_timestamps=requests.timestamps[rows],
             context={name: v[rows] for name, v in requests.context.items()},
             max_history_length=recommender.max_history_length,
-            query_text=recommender.encode_distinct(requests.query_text[rows]),
+            query_text=search_vectors(recommender, requests.query_text[rows]),
         )
+        arrays = with_history_text(recommender, arrays)
         embedding, scores = encode(request_of(arrays))
         if candidates is None:
             pool = scores.numpy()

@@ -14,7 +14,7 @@ from tfrec.features.request import Request
 from tfrec.models.ranking_model import RankingInputs, RankingModel
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalModel
-from tfrec.text.encoder import TextEncoder
+from tfrec.text.reader import TextReader
 from tfrec.training.fitting import fit, make_optimizer
 from tfrec.training.mining import impression_lists, mine_candidates
 from tfrec.training.ranking_batches import RankingBatches
@@ -57,7 +57,7 @@ def train_ranking(
     *,
     path: Path,
     strategy: tf.distribute.Strategy,
-    text_encoder: TextEncoder | None = None,
+    text_reader: TextReader | None = None,
 ) -> tuple[RankingModel, dict[str, Any]]:
     """Trains on lists of some validation users; others pick the best epoch.
 
@@ -71,7 +71,7 @@ def train_ranking(
         retrieval,
         None,
         num_candidates=settings.num_candidates,
-        text_encoder=text_encoder,
+        text_reader=text_reader,
     )
     sources, holdout = find_lists(
         config,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfrec.config import ExperimentConfig
@@ -17,7 +18,8 @@ from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalBatch, RetrievalModel
 from tfrec.models.text_sequence import SequencePooling
 from tfrec.schema import AttributeKind
-from tfrec.text.shop_texts import Searches
+from tfrec.text.reader import TextReader
+from tfrec.text.shop_texts import ShopTexts, TextTable
 from tfrec.training.fitting import fit, make_optimizer
 from tfrec.training.input import batch_spec, distributed_batches
 
@@ -39,9 +41,9 @@ def build_retrieval_model(
     dataset: PreparedDataset,
     item_table: ItemTable,
     *,
-    searches: Searches | None = None,
+    texts: ShopTexts | None = None,
 ) -> RetrievalModel:
-    """Builds the model with all its variables; `searches` only to train it."""
+    """Builds the model with all its variables; `texts` as it was trained with."""
     settings = config.retrieval
     repeats = dataset.manifest["repeat_share_train"] >= REPEAT_SHARE
     wanted = settings.repeat_bias == "on" or (
@@ -54,11 +56,14 @@ def build_retrieval_model(
         has_repeat_bias=wanted,
         context_sizes=context_sizes(dataset),
         text_pooling=_text_pooling(config),
-        search_texts=None if searches is None else searches.vectors,
+        search_texts=_vectors(None if texts is None else texts.searches),
+        history_texts=_vectors(None if texts is None else texts.histories),
     )
     model(
         _smallest_batch(
-            dataset.load_sequences(), has_searches=item_table.text is not None
+            dataset.load_sequences(),
+            has_searches=item_table.text is not None,
+            reads_histories=model.history_texts is not None,
         )
     )
     return model
@@ -70,7 +75,13 @@ def _text_pooling(config: ExperimentConfig) -> SequencePooling | None:
     return config.text.sequence_pooling
 
 
-def _smallest_batch(sequences: EventSequences, *, has_searches: bool) -> RetrievalBatch:
+def _vectors(table: TextTable | None) -> np.ndarray | None:
+    return None if table is None else table.vectors
+
+
+def _smallest_batch(
+    sequences: EventSequences, *, has_searches: bool, reads_histories: bool
+) -> RetrievalBatch:
     """A batch of one start token and no history: calling it creates variables."""
 
     def ones(spec: tf.TensorSpec) -> tf.Tensor:
@@ -85,6 +96,7 @@ def _smallest_batch(sequences: EventSequences, *, has_searches: bool) -> Retriev
         tf.ones([1]),
         {name: ones(s) for name, s in spec.target_context.items()},
         tf.zeros([1], tf.int32) if has_searches else (),
+        tf.zeros([1], tf.int32) if reads_histories else (),
     )
 
 
@@ -94,11 +106,11 @@ def compile_retrieval_model(
     item_table: ItemTable,
     *,
     strategy: tf.distribute.Strategy,
-    searches: Searches | None = None,
+    texts: ShopTexts | None = None,
 ) -> RetrievalModel:
     """Builds the model together with all variables of its optimizer."""
     with strategy.scope():
-        model = build_retrieval_model(config, dataset, item_table, searches=searches)
+        model = build_retrieval_model(config, dataset, item_table, texts=texts)
         optimizer: Any = make_optimizer(config.training.retrieval.optimizer)
         # Now, so that restored weights find the state of the optimizer, too.
         optimizer.build(model.trainable_variables)
@@ -113,12 +125,12 @@ def train_retrieval(
     *,
     path: Path,
     strategy: tf.distribute.Strategy,
-    searches: Searches | None = None,
+    texts: ShopTexts | None = None,
 ) -> tuple[RetrievalModel, dict[str, list[float]]]:
     """Trains until validation no longer improves; returns the best epoch's model."""
     sequences = dataset.load_sequences()
     model = compile_retrieval_model(
-        config, dataset, item_table, strategy=strategy, searches=searches
+        config, dataset, item_table, strategy=strategy, texts=texts
     )
     batches, steps = distributed_batches(
         config,
@@ -126,9 +138,10 @@ def train_retrieval(
         strategy,
         splits=("train",),
         first_epoch=lambda: int(model.epochs_done.numpy()),
-        searches=searches,
+        texts=texts,
     )
-    validator = RetrievalValidator(config, sequences, model)
+    reader = None if texts is None else texts.reader
+    validator = RetrievalValidator(config, sequences, model, reader)
     history = fit(
         model,
         batches,
@@ -148,7 +161,7 @@ def finetune_retrieval(
     model: RetrievalModel,
     *,
     strategy: tf.distribute.Strategy,
-    searches: Searches | None = None,
+    texts: ShopTexts | None = None,
 ) -> None:
     """Trains `finetune_epochs` more on training and validation events.
 
@@ -160,7 +173,7 @@ def finetune_retrieval(
         dataset: Where the events are.
         model: Compiled, with the weights and the optimizer of its best epoch.
         strategy: That of the model.
-        searches: The searches that the model was built with.
+        texts: Those that the model was built with.
     """
     batches, steps = distributed_batches(
         config,
@@ -168,7 +181,7 @@ def finetune_retrieval(
         strategy,
         splits=("train", "validation"),
         first_epoch=lambda: int(model.epochs_done.numpy()),
-        searches=searches,
+        texts=texts,
     )
     model.fit(
         batches,
@@ -190,7 +203,9 @@ class RetrievalValidator:
         config: ExperimentConfig,
         sequences: EventSequences,
         model: RetrievalModel,
+        text_reader: TextReader | None = None,
     ) -> None:
+        self.text_reader = text_reader
         self.settings = config.evaluation
         self.sequences = sequences
         self.model = model
@@ -214,7 +229,9 @@ class RetrievalValidator:
     def __call__(self) -> Mapping[str, float]:
         """Returns the validation metrics of all queries."""
         if self.scorer is None:
-            recommender = TrainedRecommender(self.model, None, num_candidates=1)
+            recommender = TrainedRecommender(
+                self.model, None, num_candidates=1, text_reader=self.text_reader
+            )
             self.scorer = RetrievalScorer(recommender)
         self.scorer.recommender.refresh()
         return validation_metric(

@@ -19,8 +19,7 @@ from tfrec.models.ranking_model import RankingModel
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalModel
 from tfrec.run_record import CONFIG_FILE, write_json, write_run_record
-from tfrec.text.encoder import TextEncoder
-from tfrec.text.shop_texts import Searches, ShopTexts, load_shop_texts
+from tfrec.text.shop_texts import ShopTexts, load_shop_texts
 from tfrec.training.evaluation import evaluate_run
 from tfrec.training.fitting import restore_weights, save_weights
 from tfrec.training.ranking import build_ranking_model, train_ranking
@@ -63,16 +62,14 @@ def train(config: ExperimentConfig) -> dict[str, Any]:
     with timings.measure("text"):
         texts = load_shop_texts(config, dataset, dataset.load_sequences())
     item_table = build_item_table(dataset, text=None if texts is None else texts.items)
-    searches = None if texts is None else texts.searches
     with timings.measure(RETRIEVAL):
-        retrieval = _retrieval_stage(config, dataset, item_table, strategy, searches)
+        retrieval = _retrieval_stage(config, dataset, item_table, strategy, texts)
     with timings.measure(RANKING):
-        encoder = None if texts is None else texts.encoder
         ranking = _ranking_stage(
-            config, dataset, item_table, retrieval, strategy, encoder
+            config, dataset, item_table, retrieval, strategy, texts
         )
     with timings.measure("finetune"):
-        _finetune_stage(config, dataset, retrieval, ranking, strategy, searches)
+        _finetune_stage(config, dataset, retrieval, ranking, strategy, texts)
     with timings.measure("evaluate"):
         recommender = _join(config, retrieval, ranking, texts)
         return evaluate_run(config, dataset, recommender)
@@ -130,7 +127,7 @@ def load_recommender(
                 f"`python -m tfrec.train --config {run_dir / CONFIG_FILE}` again; "
                 "it goes on where it was."
             )
-    retrieval = build_retrieval_model(config, dataset, item_table)
+    retrieval = build_retrieval_model(config, dataset, item_table, texts=texts)
     restore_weights(retrieval, run_dir / RETRIEVAL / "best")
     ranking = None
     if config.ranking is not None:
@@ -149,7 +146,7 @@ def _join(
         retrieval,
         ranking,
         num_candidates=config.ranking.num_candidates if config.ranking else 1,
-        text_encoder=None if texts is None else texts.encoder,
+        text_reader=None if texts is None else texts.reader,
     )
 
 
@@ -174,17 +171,17 @@ def _retrieval_stage(
     dataset: PreparedDataset,
     item_table: ItemTable,
     strategy: tf.distribute.Strategy,
-    searches: Searches | None,
+    texts: ShopTexts | None,
 ) -> RetrievalModel:
     path = config.run_path / RETRIEVAL
     if (path / FINISHED_FILE).is_file():
         model = compile_retrieval_model(
-            config, dataset, item_table, strategy=strategy, searches=searches
+            config, dataset, item_table, strategy=strategy, texts=texts
         )
         restore_weights(model, path / "best")
         return model
     model, history = train_retrieval(
-        config, dataset, item_table, path=path, strategy=strategy, searches=searches
+        config, dataset, item_table, path=path, strategy=strategy, texts=texts
     )
     _finish(path, history)
     return model
@@ -196,7 +193,7 @@ def _ranking_stage(
     item_table: ItemTable,
     retrieval: RetrievalModel,
     strategy: tf.distribute.Strategy,
-    text_encoder: TextEncoder | None,
+    texts: ShopTexts | None,
 ) -> RankingModel | None:
     if config.ranking is None:
         return None
@@ -214,7 +211,7 @@ def _ranking_stage(
         retrieval,
         path=path,
         strategy=strategy,
-        text_encoder=text_encoder,
+        text_reader=None if texts is None else texts.reader,
     )
     _finish(path, history)
     return model
@@ -226,12 +223,12 @@ def _finetune_stage(
     retrieval: RetrievalModel,
     ranking: RankingModel | None,
     strategy: tf.distribute.Strategy,
-    searches: Searches | None,
+    texts: ShopTexts | None,
 ) -> None:
     done = config.run_path / "finetuned.json"
     if config.training.finetune_epochs == 0 or done.is_file():
         return
-    finetune_retrieval(config, dataset, retrieval, strategy=strategy, searches=searches)
+    finetune_retrieval(config, dataset, retrieval, strategy=strategy, texts=texts)
     if ranking is not None:
         # The vectors moved a little, and the newest events count from now on.
         statistics = measure_items(
