@@ -4,7 +4,9 @@ The catalogue is item-0 ... item-5; odd items have the brand "odd", even ones
 "even". The score of item j is `6 - j + 10 * (times item j is in the history)`,
 the retrieval score is the score plus 1000 times the version. The probability
 of `view` is the summed dwell, of `purchase` the numeric context `hour` (-1 if
-not said). A country "XX" sets every score to 0.5.
+not said). A country "XX" sets every score to 0.5. The vector of a query is the
+length of its history and the number of letters of its search; of a text, 0 and
+its letters.
 """
 
 from collections.abc import Callable
@@ -29,7 +31,7 @@ def write_toy_model(path: Path, *, version: int, schema: Schema = SHOP_SCHEMA) -
     module = tf.Module()
     functions = {
         name.value: _as_signature(_BODIES[name](version), schema.signature_inputs(name))
-        for name in SignatureName
+        for name in schema.signatures
     }
     functions["serving_default"] = functions["recommend"]
     functions["echo"] = _ECHO
@@ -141,11 +143,34 @@ def _similar_items(version: int) -> Callable[..., dict[str, tf.Tensor]]:
     return body
 
 
+def _embed_query(version: int) -> Callable[..., dict[str, tf.Tensor]]:
+    def body(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        is_event = tf.cast(inputs["history_item_ids"] != "", tf.float32)
+        letters = _count_letters(inputs["query_text"])
+        return {"embedding": tf.stack([tf.reduce_sum(is_event, 1), letters], 1)}
+
+    return body
+
+
+def _embed_text(version: int) -> Callable[..., dict[str, tf.Tensor]]:
+    def body(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        letters = _count_letters(inputs["text"])
+        return {"embedding": tf.stack([tf.zeros_like(letters), letters], 1)}
+
+    return body
+
+
+def _count_letters(texts: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.strings.length(texts, unit="UTF8_CHAR"), tf.float32)
+
+
 _BODIES = {
     SignatureName.RECOMMEND: _recommend,
     SignatureName.RETRIEVE: _retrieve,
     SignatureName.RANK: _rank,
     SignatureName.SIMILAR_ITEMS: _similar_items,
+    SignatureName.EMBED_QUERY: _embed_query,
+    SignatureName.EMBED_TEXT: _embed_text,
 }
 
 

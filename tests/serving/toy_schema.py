@@ -1,4 +1,4 @@
-"""The schemas of the toy model: a shop that declares something, and a plain one."""
+"""The schemas of the toy model: a shop that declares much, and a plain one."""
 
 from tfrec.schema import AttributeKind, AttributeSpec, Schema
 
@@ -11,5 +11,6 @@ SHOP_SCHEMA = Schema(
         AttributeSpec("hour", AttributeKind.NUMERIC),
     ),
     filters=("brand",),
+    has_text=True,
 )
 PLAIN_SCHEMA = Schema(("view", "purchase"), ("view", "purchase"))

@@ -9,7 +9,12 @@ from tfrec_client.errors import (
     RecommenderError,
     SchemaMismatchError,
 )
-from tfrec_client.requests import Event, RankRequest, RecommendationRequest
+from tfrec_client.requests import (
+    Event,
+    QueryRequest,
+    RankRequest,
+    RecommendationRequest,
+)
 from tfrec_client.results import (
     RankedItem,
     Recommendation,
@@ -23,6 +28,7 @@ __all__ = [
     "Event",
     "InvalidRequestError",
     "ModelNotReadyError",
+    "QueryRequest",
     "RankRequest",
     "RankedItem",
     "Recommendation",

@@ -2,8 +2,11 @@
 
 python -m tfrec_client recommend --target 127.0.0.1:8500 --model tfrec \
         --history sku-1:view sku-7:cart --k 5
+python -m tfrec_client recommend --query "red lamp"
 python -m tfrec_client rank --history sku-1:view --candidates sku-2 sku-3
 python -m tfrec_client similar-items sku-1 --k 5
+python -m tfrec_client embed-query --history sku-1:view --query "red lamp" --json
+python -m tfrec_client embed-text "red lamp" "blue sofa" --json
 python -m tfrec_client status | metadata
 """
 
@@ -21,9 +24,15 @@ from tfrec_client.command_line import (
     parse_filters,
     parse_history,
 )
-from tfrec_client.contract import RANK, RECOMMEND, RETRIEVE, Signature
+from tfrec_client.contract import (
+    EMBED_QUERY,
+    RANK,
+    RECOMMEND,
+    RETRIEVE,
+    Signature,
+)
 from tfrec_client.errors import RecommenderError
-from tfrec_client.requests import Situation
+from tfrec_client.requests import QuerySituation, Situation
 
 Rows = list[dict[str, Any]]
 
@@ -61,6 +70,14 @@ def build_parser() -> argparse.ArgumentParser:
     similar = _add(commands, "similar-items", _similar_items, "items nearest to one")
     similar.add_argument("item_id", metavar="ITEM", help="item to start from")
     _add_k(similar)
+    embed_query = _add(
+        commands, "embed-query", _embed_query, "vector of a history and a search"
+    )
+    _add_query(embed_query.add_argument_group("shopper"))
+    embed_text = _add(
+        commands, "embed-text", _embed_text, "vectors of texts, if the model reads any"
+    )
+    embed_text.add_argument("texts", nargs="+", metavar="TEXT", help="such as a title")
     _add(commands, "status", _status, "state of the model's versions on the server")
     _add(commands, "metadata", _metadata, "inputs and outputs of every signature")
     return parser
@@ -96,8 +113,7 @@ def _add_k(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--k", type=int, default=10, help="how many items")
 
 
-def _add_shopper(parser: argparse.ArgumentParser, *, with_k: bool) -> None:
-    group = parser.add_argument_group("shopper")
+def _add_query(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--history",
         nargs="*",
@@ -110,17 +126,22 @@ def _add_shopper(parser: argparse.ArgumentParser, *, with_k: bool) -> None:
     group.add_argument("--query", default="", help="text of the search box")
     group.add_argument("--request_timestamp", type=int, help="unix seconds; None: now")
     group.add_argument(
-        "--exclude", nargs="+", default=[], metavar="ITEM", help="items to leave out"
-    )
-    group.add_argument(
-        "--exclude_seen", action="store_true", help="leave out the history's items"
-    )
-    group.add_argument(
         "--context",
         nargs="+",
         default=[],
         metavar="NAME=VALUE",
         help="declared context, such as country=DE",
+    )
+
+
+def _add_shopper(parser: argparse.ArgumentParser, *, with_k: bool) -> None:
+    group = parser.add_argument_group("shopper")
+    _add_query(group)
+    group.add_argument(
+        "--exclude", nargs="+", default=[], metavar="ITEM", help="items to leave out"
+    )
+    group.add_argument(
+        "--exclude_seen", action="store_true", help="leave out the history's items"
     )
     group.add_argument(
         "--filter",
@@ -133,17 +154,25 @@ def _add_shopper(parser: argparse.ArgumentParser, *, with_k: bool) -> None:
         _add_k(group)
 
 
-def _situation(
+def _query(
     client: RecommenderClient, signature_name: str, options: argparse.Namespace
-) -> Situation:
+) -> QuerySituation:
     signatures = client.metadata() if options.context else {}
     declared = signatures.get(signature_name, Signature()).inputs
     return {
         "query_text": options.query,
         "request_timestamp": options.request_timestamp,
+        "context": parse_context(options.context, declared),
+    }
+
+
+def _situation(
+    client: RecommenderClient, signature_name: str, options: argparse.Namespace
+) -> Situation:
+    return {
+        **_query(client, signature_name, options),
         "exclude_item_ids": options.exclude,
         "exclude_seen": options.exclude_seen,
-        "context": parse_context(options.context, declared),
         "filters": parse_filters(options.filter),
     }
 
@@ -193,6 +222,20 @@ def _rank(client: RecommenderClient, options: argparse.Namespace) -> Rows:
 def _similar_items(client: RecommenderClient, options: argparse.Namespace) -> Rows:
     found = client.similar_items(options.item_id, options.k)
     return [_flat(item) for item in found]
+
+
+def _embed_query(client: RecommenderClient, options: argparse.Namespace) -> Rows:
+    history = parse_history(options.history)
+    vector = client.embed_query(history, **_query(client, EMBED_QUERY, options))
+    return [{"query": options.query, "embedding": vector.tolist()}]
+
+
+def _embed_text(client: RecommenderClient, options: argparse.Namespace) -> Rows:
+    vectors = client.embed_text(options.texts).tolist()
+    return [
+        {"text": text, "embedding": vector}
+        for text, vector in zip(options.texts, vectors, strict=True)
+    ]
 
 
 def _status(client: RecommenderClient, _: argparse.Namespace) -> Rows:

@@ -7,7 +7,7 @@ import grpc
 import grpc.aio
 import numpy as np
 
-from tfrec_client.contract import CONTRACT, Signature
+from tfrec_client.contract import COMMON_SIGNATURES, Signature
 from tfrec_client.errors import translate_rpc_error
 from tfrec_client.results import VersionStatus
 from tfrec_client.transport import (
@@ -36,7 +36,8 @@ class AsyncPredictor:
         max_retries: Further attempts when the server is UNAVAILABLE, 0 to 4.
         credentials: For TLS, from `grpc.ssl_channel_credentials()`; None sends
             plain text.
-        signatures: What will be used; `check_schema` demands these.
+        signatures: What will be used; `check_schema` demands these. `embed_text` is
+            not among them by default: only a model that reads texts has it.
 
     Raises:
         InvalidRequestError: If an argument is out of its range.
@@ -52,7 +53,7 @@ class AsyncPredictor:
         timeout_seconds: float = 1.0,
         max_retries: int = 2,
         credentials: grpc.ChannelCredentials | None = None,
-        signatures: Sequence[str] = tuple(CONTRACT),
+        signatures: Sequence[str] = COMMON_SIGNATURES,
     ) -> None:
         self._connection = Connection(
             target,

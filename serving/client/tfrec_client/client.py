@@ -3,13 +3,25 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Unpack
 
+import numpy as np
+
 from tfrec_client import codec
-from tfrec_client.contract import RANK, RECOMMEND, RETRIEVE, SIMILAR_ITEMS, TensorSpec
+from tfrec_client.contract import (
+    EMBED_QUERY,
+    EMBED_TEXT,
+    RANK,
+    RECOMMEND,
+    RETRIEVE,
+    SIMILAR_ITEMS,
+    TensorSpec,
+)
 from tfrec_client.errors import InvalidRequestError
 from tfrec_client.predictor import Predictor
 from tfrec_client.requests import (
     DEFAULT_K,
     Event,
+    QueryRequest,
+    QuerySituation,
     RankRequest,
     RecommendationRequest,
     Situation,
@@ -34,7 +46,8 @@ class RecommenderClient(Predictor):
         max_retries: Further attempts when the server is UNAVAILABLE, 0 to 4.
         credentials: For TLS, from `grpc.ssl_channel_credentials()`; None sends
             plain text.
-        signatures: What will be used; `check_schema` demands these.
+        signatures: What will be used; `check_schema` demands these. `embed_text` is
+            not among them by default: only a model that reads texts has it.
 
     Raises:
         InvalidRequestError: If an argument is out of its range.
@@ -150,6 +163,58 @@ class RecommenderClient(Predictor):
         inputs = codec.encode_similar_items(item_ids, k)
         outputs = self._ask(SIMILAR_ITEMS, lambda _: inputs, timeout_seconds)
         return codec.decode_scored_items(outputs, [k] * len(item_ids))
+
+    def embed_query(
+        self,
+        history: Sequence[Event] = (),
+        *,
+        timeout_seconds: float | None = None,
+        **situation: Unpack[QuerySituation],
+    ) -> np.ndarray:
+        """Returns the vector of a history and a search, float32 `[embedding_dim]`.
+
+        Its length is 1; the nearer an item's vector, the higher it is retrieved.
+
+        Args:
+            history: Past events, oldest first; empty for a new shopper.
+            timeout_seconds: Deadline of this call.
+            **situation: Attributes of `QueryRequest`: `query_text`,
+                `request_timestamp`, `context`.
+
+        Raises:
+            RecommenderError: One of its kinds, see `tfrec_client.errors`.
+        """
+        request = QueryRequest(history, **situation)
+        vectors = self.embed_query_batch([request], timeout_seconds=timeout_seconds)
+        return vectors[0]
+
+    def embed_query_batch(
+        self,
+        requests: Sequence[QueryRequest],
+        *,
+        timeout_seconds: float | None = None,
+    ) -> np.ndarray:
+        """Returns float32 `[len(requests), embedding_dim]`; see `embed_query`."""
+        outputs = self._ask(
+            EMBED_QUERY, lambda i: codec.encode_queries(requests, i), timeout_seconds
+        )
+        return outputs["embedding"]
+
+    def embed_text(
+        self, texts: Sequence[str], *, timeout_seconds: float | None = None
+    ) -> np.ndarray:
+        """Returns the vectors of texts, float32 `[len(texts), embedding_dim]`.
+
+        It is the vector of an item with this text and nothing else, of length 1;
+        zeros where there are no words.
+
+        Raises:
+            SchemaMismatchError: If the model reads no texts.
+            RecommenderError: Another of its kinds, see `tfrec_client.errors`.
+        """
+        inputs = codec.encode_texts(texts)
+        outputs = self._ask(EMBED_TEXT, lambda _: inputs, timeout_seconds)
+        return outputs["embedding"]
 
     def _ask(
         self,

@@ -14,11 +14,13 @@ from tfrec_client.contract import (
 )
 from tfrec_client.errors import InvalidRequestError
 from tfrec_client.requests import (
+    QueryRequest,
     RankRequest,
     RecommendationRequest,
     ShopperRequest,
     check_id,
     check_k,
+    check_text,
     is_number,
 )
 from tfrec_client.results import RankedItem, Recommendation, ScoredItem
@@ -40,10 +42,40 @@ def encode_requests(
         InvalidRequestError: If a request names context or filters that the
             model does not have, or gives them the wrong type.
     """
+    arrays = {
+        **encode_queries(requests, inputs),
+        "exclude_item_ids": _pad_strings([r.exclude_item_ids for r in requests]),
+        "exclude_seen": np.array([r.exclude_seen for r in requests], bool),
+    }
+    if all(isinstance(r, RankRequest) for r in requests):
+        arrays["candidate_item_ids"] = _pad_strings(
+            [r.candidate_item_ids for r in requests if isinstance(r, RankRequest)]
+        )
+    else:
+        ks = [r.k for r in requests if isinstance(r, RecommendationRequest)]
+        arrays["k"] = np.array(ks, np.int32)
+    filters = [request.filters or {} for request in requests]
+    return {**arrays, **_encode_filters(filters, inputs)}
+
+
+def encode_queries(
+    requests: Sequence[QueryRequest], inputs: Mapping[str, TensorSpec]
+) -> Arrays:
+    """Returns the arrays of histories, searches, times and context.
+
+    Args:
+        requests: One or more.
+        inputs: Inputs that the served signature has.
+
+    Raises:
+        InvalidRequestError: If a request names context that the model does not
+            have, or gives it the wrong type.
+    """
     if not requests:
         raise InvalidRequestError("`requests` must hold at least one. Received: none.")
     histories = [r.history for r in requests]
-    arrays = {
+    context = [request.context or {} for request in requests]
+    return {
         "history_item_ids": _pad_strings([[e.item_id for e in h] for h in histories]),
         "history_event_types": _pad_strings(
             [[e.event_type for e in h] for h in histories]
@@ -56,21 +88,20 @@ def encode_requests(
         ),
         "query_text": np.array([r.query_text for r in requests], object),
         "request_timestamp": np.array([_request_time(r) for r in requests], np.int64),
-        "exclude_item_ids": _pad_strings([r.exclude_item_ids for r in requests]),
-        "exclude_seen": np.array([r.exclude_seen for r in requests], bool),
+        **_encode_context(context, inputs),
     }
-    if all(isinstance(r, RankRequest) for r in requests):
-        arrays["candidate_item_ids"] = _pad_strings(
-            [r.candidate_item_ids for r in requests if isinstance(r, RankRequest)]
+
+
+def encode_texts(texts: Sequence[str]) -> Arrays:
+    """Returns the inputs of `embed_text`: one row a text."""
+    if isinstance(texts, str | bytes) or not isinstance(texts, Sequence) or not texts:
+        raise InvalidRequestError(
+            "`texts` must be a list or tuple of at least one string. "
+            f"Received: {texts!r}."
         )
-    else:
-        ks = [r.k for r in requests if isinstance(r, RecommendationRequest)]
-        arrays["k"] = np.array(ks, np.int32)
-    return {
-        **arrays,
-        **_encode_declared(CONTEXT_PREFIX, "context", requests, inputs),
-        **_encode_declared(FILTER_PREFIX, "filters", requests, inputs),
-    }
+    for position, text in enumerate(texts):
+        check_text(f"texts[{position}]", text)
+    return {"text": np.array(texts, object)}
 
 
 def encode_similar_items(item_ids: Sequence[str], k: int) -> Arrays:
@@ -157,7 +188,7 @@ def _real_places(
     ]
 
 
-def _request_time(request: ShopperRequest) -> int:
+def _request_time(request: QueryRequest) -> int:
     if request.request_timestamp is not None:
         return request.request_timestamp
     # Clocks of two machines differ: an event may seem to lie in the future.
@@ -183,34 +214,47 @@ def _pad(rows: Sequence[Sequence], dtype: type, padding: str | int) -> np.ndarra
     return padded
 
 
-def _encode_declared(
-    prefix: str,
-    argument: str,
-    requests: Sequence[ShopperRequest],
-    inputs: Mapping[str, TensorSpec],
+def _encode_context(
+    given: Sequence[Mapping[str, str | float | None]], inputs: Mapping[str, TensorSpec]
 ) -> Arrays:
-    """Fills the inputs of declared context or filters."""
-    declared = {n: s for n, s in inputs.items() if n.startswith(prefix)}
-    given = [getattr(request, argument) or {} for request in requests]
-    for values in given:
-        _check_names(values, sorted(n.removeprefix(prefix) for n in declared), argument)
+    """Fills the inputs of declared context."""
     arrays = {}
-    for name, spec in declared.items():
-        short = name.removeprefix(prefix)
-        column = [values.get(short) for values in given]
-        if prefix == FILTER_PREFIX:
-            arrays[name] = _pad_strings([_filter_values(short, v) for v in column])
-        elif spec.dtype == "string":
-            arrays[name] = np.array([_context_text(short, v) for v in column], object)
-        else:
-            arrays[name] = np.array(
-                [_context_number(short, v) for v in column], np.float32
-            )
+    for name, spec in _declared(CONTEXT_PREFIX, "context", given, inputs).items():
+        column = [values.get(name) for values in given]
+        arrays[CONTEXT_PREFIX + name] = (
+            np.array([_context_text(name, v) for v in column], object)
+            if spec.dtype == "string"
+            else np.array([_context_number(name, v) for v in column], np.float32)
+        )
     return arrays
 
 
-def _check_names(given: Mapping[str, object], known: list[str], argument: str) -> None:
-    for name in given:
+def _encode_filters(
+    given: Sequence[Mapping[str, Sequence[str]]], inputs: Mapping[str, TensorSpec]
+) -> Arrays:
+    """Fills the inputs of declared filters."""
+    return {
+        FILTER_PREFIX + name: _pad_strings(
+            [_filter_values(name, values.get(name)) for values in given]
+        )
+        for name in _declared(FILTER_PREFIX, "filters", given, inputs)
+    }
+
+
+def _declared(
+    prefix: str,
+    argument: str,
+    given: Sequence[Mapping[str, object]],
+    inputs: Mapping[str, TensorSpec],
+) -> dict[str, TensorSpec]:
+    """Returns what the model declares, by short name, if it has all that is given."""
+    declared = {
+        name.removeprefix(prefix): spec
+        for name, spec in inputs.items()
+        if name.startswith(prefix)
+    }
+    known = sorted(declared)
+    for name in (name for values in given for name in values):
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -218,6 +262,7 @@ def _check_names(given: Mapping[str, object], known: list[str], argument: str) -
                 f"`{argument}` must only name what the model has: {known}. "
                 f"Received: {name!r}.{hint}"
             )
+    return declared
 
 
 def _filter_values(name: str, values: Sequence[str] | None) -> Sequence[str]:

@@ -8,6 +8,7 @@ from tfrec_client.errors import InvalidRequestError
 from tfrec_client.requests import Event
 
 _SECONDS_BETWEEN_EVENTS = 60
+_SHOWN_NUMBERS = 6  # Of a vector; `--json` prints all.
 
 
 def parse_history(texts: Sequence[str]) -> list[Event]:
@@ -90,6 +91,10 @@ def format_table(rows: Sequence[Mapping[str, object]]) -> str:
 
 
 def _format_cell(value: object) -> str:
+    if isinstance(value, list):
+        shown = [f"{number:.3f}" for number in value[:_SHOWN_NUMBERS]]
+        rest = " …" if len(value) > _SHOWN_NUMBERS else ""
+        return f"[{' '.join(shown)}{rest}] of {len(value)}"
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 

@@ -11,6 +11,8 @@ RECOMMEND = "recommend"
 RETRIEVE = "retrieve"
 RANK = "rank"
 SIMILAR_ITEMS = "similar_items"
+EMBED_QUERY = "embed_query"
+EMBED_TEXT = "embed_text"  # Only a model that reads texts has it.
 
 CONTEXT_PREFIX = "context_"
 FILTER_PREFIX = "filter_"
@@ -49,18 +51,22 @@ class Signature:
 
 _STRINGS = TensorSpec("string", 2)
 _SCORES = TensorSpec("float32", 2)
-_SHOPPER = {
+_QUERY = {
     "history_item_ids": _STRINGS,
     "history_event_types": _STRINGS,
     "history_timestamps": TensorSpec("int64", 2),
     "history_dwell_seconds": TensorSpec("float32", 2),
     "query_text": TensorSpec("string", 1),
     "request_timestamp": TensorSpec("int64", 1),
+}
+_SHOPPER = {
+    **_QUERY,
     "exclude_item_ids": _STRINGS,
     "exclude_seen": TensorSpec("bool", 1),
 }
 _K = {"k": TensorSpec("int32", 1)}
 _SCORED_ITEMS = {"item_ids": _STRINGS, "scores": _SCORES}
+_EMBEDDING = {"embedding": TensorSpec("float32", 2)}
 
 CONTRACT: dict[str, Signature] = {
     RECOMMEND: Signature(
@@ -71,6 +77,14 @@ CONTRACT: dict[str, Signature] = {
     SIMILAR_ITEMS: Signature(
         {"item_ids": TensorSpec("string", 1), **_K}, _SCORED_ITEMS
     ),
+    EMBED_QUERY: Signature(_QUERY, _EMBEDDING),
+    EMBED_TEXT: Signature({"text": TensorSpec("string", 1)}, _EMBEDDING),
+}
+# What every model has.
+COMMON_SIGNATURES = tuple(name for name in CONTRACT if name != EMBED_TEXT)
+_WHY_MISSING = {
+    EMBED_TEXT: "; it reads no texts: set `text` in its configuration, train and "
+    "export again"
 }
 
 
@@ -79,10 +93,10 @@ def is_declared(signature_name: str, input_name: str, spec: TensorSpec) -> bool:
 
     Context is one string or number a request, a filter a list of strings.
     """
-    if signature_name == SIMILAR_ITEMS:
+    if signature_name in (SIMILAR_ITEMS, EMBED_TEXT):
         return False
     if input_name.startswith(FILTER_PREFIX):
-        return _STRINGS.accepts(spec)
+        return signature_name != EMBED_QUERY and _STRINGS.accepts(spec)
     kinds = (TensorSpec("string", 1), TensorSpec("float32", 1))
     return input_name.startswith(CONTEXT_PREFIX) and any(k.accepts(spec) for k in kinds)
 
@@ -94,7 +108,8 @@ def list_differences(
     lines = []
     for name in signature_names:
         if name not in found:
-            lines.append(f"signature `{name}` is missing; found {sorted(found)}")
+            why = _WHY_MISSING.get(name, "")
+            lines.append(f"signature `{name}` is missing; found {sorted(found)}{why}")
             continue
         expected, received = CONTRACT[name], found[name]
         lines += _compare(f"input of `{name}`", expected.inputs, received.inputs)

@@ -58,6 +58,15 @@ def check_ids(name: str, values: object) -> None:
         check_id(f"{name}[{position}]", value)
 
 
+def check_text(name: str, value: object) -> None:
+    """Raises InvalidRequestError unless `value` is a string; "" is one."""
+    if not isinstance(value, str):
+        raise InvalidRequestError(
+            f"`{name}` must be a string. "
+            f"Received: {name}={value!r} ({type(value).__name__})."
+        )
+
+
 def check_k(value: object) -> None:
     """Raises InvalidRequestError unless `value` is a positive int32."""
     if not is_whole_number(value) or not 1 <= value <= MAX_K:
@@ -96,55 +105,69 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShopperRequest:
-    """Who asks, and in which situation.
+class QueryRequest:
+    """Who asks, and what for.
 
     Attributes:
         history: Past events, oldest first; empty for a new shopper.
         query_text: What was typed into the search box; "" for nothing.
         request_timestamp: Unix seconds; None means now.
-        exclude_item_ids: Items that must not come back.
-        exclude_seen: True leaves out every item of `history`.
         context: Declared context by name, for example `{"country": "DE"}`.
-        filters: Allowed values by item attribute, for example
-            `{"brand": ["Acme", "Bolt"]}`; attributes left out are free.
     """
 
     history: Sequence[Event] = field(default=(), kw_only=False)
     query_text: str = ""
     request_timestamp: int | None = None
-    exclude_item_ids: Sequence[str] = ()
-    exclude_seen: bool = False
     context: Mapping[str, str | float | None] | None = None
-    filters: Mapping[str, Sequence[str]] | None = None
 
     def __post_init__(self) -> None:
         _check_history(self.history)
+        check_text("query_text", self.query_text)
+        if self.request_timestamp is not None:
+            check_timestamp("request_timestamp", self.request_timestamp)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShopperRequest(QueryRequest):
+    """Who asks, and in which situation.
+
+    Attributes:
+        exclude_item_ids: Items that must not come back.
+        exclude_seen: True leaves out every item of `history`.
+        filters: Allowed values by item attribute, for example
+            `{"brand": ["Acme", "Bolt"]}`; attributes left out are free.
+    """
+
+    exclude_item_ids: Sequence[str] = ()
+    exclude_seen: bool = False
+    filters: Mapping[str, Sequence[str]] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         check_ids("exclude_item_ids", self.exclude_item_ids)
-        if not isinstance(self.query_text, str):
-            raise InvalidRequestError(
-                f"`query_text` must be a string. Received: {self.query_text!r}."
-            )
         if not isinstance(self.exclude_seen, bool):
             raise InvalidRequestError(
                 "`exclude_seen` must be True or False. "
                 f"Received: {self.exclude_seen!r}."
             )
-        if self.request_timestamp is not None:
-            check_timestamp("request_timestamp", self.request_timestamp)
 
 
-class Situation(TypedDict, total=False):
+class QuerySituation(TypedDict, total=False):
+    """The keyword arguments of `embed_query`: those of `QueryRequest`."""
+
+    query_text: str
+    request_timestamp: int | None
+    context: Mapping[str, str | float | None] | None
+
+
+class Situation(QuerySituation, total=False):
     """The keyword arguments that every question about a shopper takes.
 
     They are the attributes of `ShopperRequest`, apart from the history.
     """
 
-    query_text: str
-    request_timestamp: int | None
     exclude_item_ids: Sequence[str]
     exclude_seen: bool
-    context: Mapping[str, str | float | None] | None
     filters: Mapping[str, Sequence[str]] | None
 
 

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 
 from tfrec_client import wire_pb2 as wire
-from tfrec_client.contract import CONTRACT, Signature, TensorSpec, list_differences
+from tfrec_client.contract import (
+    COMMON_SIGNATURES,
+    CONTRACT,
+    Signature,
+    TensorSpec,
+    list_differences,
+)
 from tfrec_client.errors import (
     InvalidRequestError,
     RecommenderError,
@@ -68,7 +74,7 @@ class Connection:
     label: str | None = None
     timeout_seconds: float = 1.0
     max_retries: int = 2
-    signature_names: tuple[str, ...] = tuple(CONTRACT)
+    signature_names: tuple[str, ...] = COMMON_SIGNATURES
 
     def __post_init__(self) -> None:
         if self.version is not None and self.label is not None:

@@ -13,6 +13,7 @@ from tfrec_client import (
     Event,
     InvalidRequestError,
     ModelNotReadyError,
+    QueryRequest,
     RankRequest,
     RecommendationRequest,
     RecommenderClient,
@@ -94,6 +95,19 @@ def test_similar_items_leave_out_the_item_itself(client: RecommenderClient) -> N
     assert [[i.item_id for i in row] for row in rows] == [["item-0"], ["item-1"]]
 
 
+def test_queries_and_texts_are_embedded(client: RecommenderClient) -> None:
+    vector = client.embed_query(HISTORY, query_text="lamp", context={"country": "DE"})
+    assert (vector.dtype, vector.tolist()) == (np.float32, [2.0, 4.0])
+    assert client.embed_query().tolist() == [0.0, 0.0]
+    queries = [QueryRequest(HISTORY[:1]), RecommendationRequest(query_text="灯", k=3)]
+    assert client.embed_query_batch(queries).tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    assert client.embed_text(["lamp", "", "灯"]).tolist() == [
+        [0.0, 4.0],
+        [0.0, 0.0],
+        [0.0, 1.0],
+    ]
+
+
 def test_arrays_of_every_dtype_come_back_unchanged(client: RecommenderClient) -> None:
     arrays = {
         "strings": np.array([["ä", "", "漢字"]], object),
@@ -130,6 +144,8 @@ def test_the_async_client_gives_the_same_answers(
                 await asynchronous.retrieve(HISTORY, k=2),
                 await asynchronous.rank(HISTORY, ["item-2", "item-1"]),
                 await asynchronous.similar_items("item-3", 2),
+                (await asynchronous.embed_query(HISTORY, query_text="a")).tolist(),
+                (await asynchronous.embed_text(["red", ""])).tolist(),
                 await asynchronous.status(),
                 await asynchronous.metadata(),
             ]
@@ -139,6 +155,8 @@ def test_the_async_client_gives_the_same_answers(
         client.retrieve(HISTORY, k=2),
         client.rank(HISTORY, ["item-2", "item-1"]),
         client.similar_items("item-3", 2),
+        client.embed_query(HISTORY, query_text="a").tolist(),
+        client.embed_text(["red", ""]).tolist(),
         client.status(),
         client.metadata(),
     ]
@@ -217,6 +235,12 @@ def test_the_command_line_prints_ranked_items(
     assert json.loads(capsys.readouterr().out)[0]["score"] == 6.0
     assert main(["similar-items", "item-0", *where, "--k", "1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == [{"item_id": "item-1", "score": 5.0}]
+    search = ["--query", "red lamp", "--context", "hour=7"]
+    assert main(["embed-query", *where, *shopper, *search, "--json"]) == 0
+    expected = [{"query": "red lamp", "embedding": [2.0, 8.0]}]
+    assert json.loads(capsys.readouterr().out) == expected
+    assert main(["embed-text", "red", "lamps", *where]) == 0
+    assert "lamps  [0.000 5.000] of 2" in capsys.readouterr().out
     assert main(["status", *where]) == 0
     assert "AVAILABLE" in capsys.readouterr().out
     assert main(["metadata", *where]) == 0

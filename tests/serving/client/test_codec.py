@@ -6,6 +6,7 @@ import pytest
 from tfrec_client import (
     Event,
     InvalidRequestError,
+    QueryRequest,
     RankRequest,
     Recommendation,
     RecommendationRequest,
@@ -14,8 +15,10 @@ from tfrec_client.codec import (
     decode_ranked,
     decode_recommendations,
     decode_scored_items,
+    encode_queries,
     encode_requests,
     encode_similar_items,
+    encode_texts,
 )
 from tfrec_client.contract import CONTRACT, TensorSpec
 
@@ -56,6 +59,39 @@ def test_requests_of_different_length_are_padded_at_the_end() -> None:
     for name, spec in CONTRACT["recommend"].inputs.items():
         dtype = "object" if spec.dtype == "string" else spec.dtype
         assert (arrays[name].dtype.name, arrays[name].ndim) == (dtype, spec.rank)
+
+
+def test_queries_say_who_asks_but_not_what_may_be_answered() -> None:
+    request = QueryRequest(
+        [Event("a", "view", 5)],
+        query_text="lamp",
+        request_timestamp=9,
+        context={"country": "DE"},
+    )
+    inputs = {
+        **CONTRACT["embed_query"].inputs,
+        "context_country": TensorSpec("string", 1),
+    }
+    arrays = encode_queries([request], inputs)
+    assert set(arrays) == set(inputs)
+    assert arrays["query_text"].tolist() == ["lamp"]
+    assert arrays["context_country"].tolist() == ["DE"]
+    with pytest.raises(InvalidRequestError, match="`requests` must hold at least one"):
+        encode_queries([], inputs)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ("lamp", "`texts` must be a list or tuple.*Received: 'lamp'"),
+        ([], "at least one string"),
+        (["a", None], r"`texts\[1\]` must be a string.*NoneType"),
+    ],
+)
+def test_texts_to_embed_are_a_list_of_strings(texts: Any, message: str) -> None:
+    with pytest.raises(InvalidRequestError, match=message):
+        encode_texts(texts)
+    assert encode_texts(["a", ""])["text"].tolist() == ["a", ""]
 
 
 def test_lists_have_one_padded_place_at_least() -> None:

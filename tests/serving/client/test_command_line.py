@@ -59,4 +59,9 @@ def test_a_table_aligns_numbers_to_the_right() -> None:
         "a       1.5000",
         "long  -10.2500",
     ]
+    vectors = [{"v": [0.5] * 7}, {"v": [0.25, -1.0]}]
+    assert format_table(vectors).split("\n")[2:] == [
+        "[0.500 0.500 0.500 0.500 0.500 0.500 …] of 7",
+        "[0.250 -1.000] of 2",
+    ]
     assert format_table([]) == "(nothing)"

@@ -1,4 +1,5 @@
 from tfrec_client.contract import (
+    COMMON_SIGNATURES,
     CONTRACT,
     Signature,
     TensorSpec,
@@ -18,19 +19,30 @@ def signatures_of(schema: Schema) -> dict[str, Signature]:
         name.value: Signature(
             specs(schema.signature_inputs(name)), specs(schema.signature_outputs(name))
         )
-        for name in SignatureName
+        for name in schema.signatures
     }
 
 
 def test_the_client_speaks_exactly_the_signatures_of_a_plain_schema() -> None:
     found = signatures_of(PLAIN_SCHEMA)
-    assert set(CONTRACT) == set(found)
+    assert set(COMMON_SIGNATURES) == set(found)
     for name, signature in found.items():
         assert CONTRACT[name].inputs == signature.inputs
         beyond = set(signature.outputs) - set(CONTRACT[name].outputs)
         heads = {"view_probability", "purchase_probability"}
         assert beyond == (heads if name in ("recommend", "rank") else set())
         assert CONTRACT[name].outputs.items() <= signature.outputs.items()
+
+
+def test_the_client_speaks_every_signature_of_a_shop_with_texts() -> None:
+    assert set(CONTRACT) == set(SignatureName) == set(signatures_of(SHOP_SCHEMA))
+    assert CONTRACT["embed_text"] == signatures_of(SHOP_SCHEMA)["embed_text"]
+
+
+def test_a_model_without_texts_is_told_from_an_old_one() -> None:
+    (line,) = list_differences(signatures_of(PLAIN_SCHEMA), ("embed_text",))
+    assert "`embed_text` is missing" in line
+    assert "reads no texts: set `text` in its configuration" in line
 
 
 def test_declared_context_and_filters_are_no_difference() -> None:
@@ -48,7 +60,7 @@ def test_every_difference_has_a_line_of_its_own() -> None:
     inputs["user_id"] = TensorSpec("string", 1)
     outputs = {n: s for n, s in recommend.outputs.items() if n != "scores"}
     found["recommend"] = Signature(inputs, outputs)
-    lines = list_differences(found, tuple(CONTRACT))
+    lines = list_differences(found, COMMON_SIGNATURES)
     assert sorted(lines) == [
         "input of `recommend` `history_timestamps`: expected int64, rank 2, "
         "received int64, rank 1",
@@ -56,7 +68,8 @@ def test_every_difference_has_a_line_of_its_own() -> None:
         "input of `recommend` `query_text` (string, rank 1) is missing",
         "input of `recommend` `user_id` (string, rank 1) is not known to this client",
         "output of `recommend` `scores` (float32, rank 2) is missing",
-        "signature `rank` is missing; found ['recommend', 'retrieve', 'similar_items']",
+        "signature `rank` is missing; "
+        "found ['embed_query', 'recommend', 'retrieve', 'similar_items']",
     ]
 
 
@@ -67,6 +80,9 @@ def test_only_context_and_filters_of_known_form_can_be_filled() -> None:
     assert not is_declared("recommend", "filter_x", TensorSpec("string", 1))
     assert not is_declared("recommend", "x", TensorSpec("string", 1))
     assert not is_declared("similar_items", "context_x", TensorSpec("string", 1))
+    assert not is_declared("embed_text", "context_x", TensorSpec("string", 1))
+    assert is_declared("embed_query", "context_x", TensorSpec("string", 1))
+    assert not is_declared("embed_query", "filter_x", TensorSpec("string", 2))
 
 
 def test_an_unknown_rank_fits_any() -> None:

@@ -153,7 +153,7 @@ def test_a_schema_mismatch_lists_every_difference_on_entry() -> None:
             RecommenderClient(target, model_name="m").__enter__()
         text = str(caught.value)
         assert "signature `similar_items` is missing" in text
-        assert text.count("`user_id` (string, rank 1) is not known") == 3
+        assert text.count("`user_id` (string, rank 1) is not known") == 4
     assert fake.requests == []
 
 
@@ -164,6 +164,16 @@ def test_only_the_signatures_in_use_are_demanded() -> None:
         assert len(client.recommend([])) == 1
         with pytest.raises(SchemaMismatchError, match="cannot answer `retrieve`"):
             client.retrieve([])
+
+
+def test_a_model_without_texts_says_what_to_do_when_one_is_embedded() -> None:
+    signatures = {n: s for n, s in CONTRACT.items() if n != "embed_text"}
+    fake = FakeServing([signatures], lambda *_: good_answer())
+    with client_of(fake) as client:
+        with pytest.raises(SchemaMismatchError, match="`embed_text`.*reads no texts"):
+            client.embed_text(["lamp"])
+        assert fake.requests == []
+        assert len(client.recommend([])) == 1
 
 
 def test_the_schema_is_asked_for_once() -> None:
