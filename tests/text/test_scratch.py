@@ -5,12 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+import transformers
 
 from tfrec.text import scratch
 from tfrec.text.encoder import TextEncoder
 from tfrec.text.masked_language_model import hide_tokens, learning_rate_factor
 from tfrec.text.registry import build_text_encoder
-from tfrec.text.scratch import RECORD_FILE, train_vocabulary
+from tfrec.text.scratch import RECORD_FILE
+from tfrec.text.vocabulary import train_vocabulary
 from tfrec.text_config import ScratchEncoderConfig, TextConfig
 
 COLORS = ["red", "blue", "green"]
@@ -78,7 +80,11 @@ def test_other_settings_are_kept_beside(tmp_path: Path) -> None:
 
 
 def test_training_learns_what_the_texts_repeat(tmp_path: Path) -> None:
-    build(tmp_path, TEXTS, scratch={"max_epochs": 60, "mask_share": 0.3})
+    build(
+        tmp_path,
+        TEXTS,
+        scratch={"max_epochs": 150, "mask_share": 0.3, "batch_size": 12},
+    )
     (folder,) = tmp_path.iterdir()
     record = json.loads((folder / RECORD_FILE).read_text())
     # A color stands twice in a text, so two words of three can be known; guessing
@@ -131,21 +137,39 @@ def test_vocabulary_holds_chinese_characters_one_by_one() -> None:
     assert len(vocabulary) <= 200
 
 
+def test_equal_texts_give_equal_vocabularies_even_where_counts_tie() -> None:
+    rng = np.random.default_rng(0)
+    words = ["".join(rng.choice(list("abcdefgh"), 6)) for _ in range(400)]
+    texts = [" ".join(words[start : start + 8]) for start in range(0, 400, 8)]
+    vocabularies = {tuple(train_vocabulary(texts, 60)) for _ in range(8)}
+    assert len(vocabularies) == 1
+    # All full: ties were cut.
+    assert len(vocabularies.pop()) == 60
+
+
+def test_rare_characters_leave_half_of_the_vocabulary_to_words() -> None:
+    texts = [chr(0x4E00 + i) for i in range(500)] + ["shoe shoe shoes"] * 50
+    vocabulary = train_vocabulary(texts, 100)
+    assert len([token for token in vocabulary[5:] if len(token.strip("#")) == 1]) == 50
+    assert {"s", "shoe", "shoes"} <= set(vocabulary)
+
+
+def position_embeddings(model: Any) -> np.ndarray:
+    return next(w for w in model.weights if "position_embeddings" in w.name).numpy()
+
+
 def test_all_positions_are_trained_where_histories_are_read(tmp_path: Path) -> None:
     start = scratch._new_model
     starts: list[np.ndarray] = []
 
     def positions(folder: Path) -> np.ndarray:
         (trained,) = folder.iterdir()
-        encoder = build(folder, sequence="single", sequence_tokens=12)
-        assert trained.exists()
-        found = next(w for w in encoder.weights if "position_embeddings" in w.name)
-        return found.numpy()
+        model = transformers.TFBertModel.from_pretrained(trained)
+        return position_embeddings(model)
 
     def remember(*arguments: Any) -> Any:
         model = start(*arguments)
-        found = next(w for w in model.weights if "position_embeddings" in w.name)
-        starts.append(found.numpy())
+        starts.append(position_embeddings(model))
         return model
 
     with pytest.MonkeyPatch.context() as patch:

@@ -19,7 +19,6 @@ _TOKENIZED_TOGETHER = 8_192
 # Sorted by length together; larger shards pad less, smaller ones mix better.
 _BATCHES_SORTED_TOGETHER = 50
 _SMOOTHING = 0.98
-_LOOK_EVERY = 10  # Steps between two looks at the loss, which wait for the step.
 
 
 class MaskedBatch(NamedTuple):
@@ -66,7 +65,8 @@ def train_masked_language_model(
     optimizer = tf.keras.optimizers.Adam(global_clipnorm=_MAX_GRADIENT_NORM)
     step = _step_function(model, optimizer)
     batches = _batches(rows, tokenizer, config, rng)
-    started, smoothed = time.monotonic(), np.zeros(2)
+    started, running = time.monotonic(), np.zeros(2)
+    loss, accuracy = np.inf, 0.0
     with _progress() as progress:
         task = progress.add_task("Learning the words", total=num_steps, note="")
         for number, batch in zip(range(num_steps), batches, strict=False):
@@ -76,24 +76,24 @@ def train_masked_language_model(
             longest = model.config.max_position_embeddings - batch.token_ids.shape[1]
             # All positions are learned, whatever the length of the texts.
             offset = rng.integers(longest + 1) if config.sequence == "single" else 0
-            result = step(*batch, np.int32(offset))
-            if number % _LOOK_EVERY == 0 or number == num_steps - 1:
-                keep = _SMOOTHING**_LOOK_EVERY if number else 0.0
-                smoothed = keep * smoothed + (1 - keep) * np.asarray(result)
-                note = f"loss {smoothed[0]:.2f}, {smoothed[1]:.0%} guessed"
-                progress.update(task, completed=number + 1, note=note)
-    if not np.isfinite(smoothed[0]):
+            result = np.asarray(step(*batch, np.int32(offset)))
+            running = _SMOOTHING * running + (1 - _SMOOTHING) * result
+            # Without the pull to the zeros that it started from.
+            loss, accuracy = running / (1 - _SMOOTHING ** (number + 1))
+            note = f"loss {loss:.2f}, {accuracy:.0%} guessed"
+            progress.update(task, advance=1, note=note)
+    if not np.isfinite(loss):
         raise ValueError(
             "The loss of the language model must stay finite. Received: "
-            f"{smoothed[0]}. Lower `text.scratch.learning_rate` "
+            f"{loss}. Lower `text.scratch.learning_rate` "
             f"({scratch.learning_rate})."
         )
     return {
         "num_texts": len(texts),
         "num_steps": num_steps,
         "seconds": round(time.monotonic() - started, 1),
-        "loss": round(float(smoothed[0]), 4),
-        "accuracy": round(float(smoothed[1]), 4),
+        "loss": round(float(loss), 4),
+        "accuracy": round(float(accuracy), 4),
     }
 
 

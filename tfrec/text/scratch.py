@@ -19,11 +19,11 @@ from tfrec.text.transformers_encoder import (
     load_transformers_encoder,
     quiet_transformers,
 )
+from tfrec.text.vocabulary import train_vocabulary
 from tfrec.text.wordpiece import WordPieceTokenizer
 from tfrec.text_config import TextConfig
 
 _VERSION = "1"  # Goes up with any change of what is trained.
-_SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 _FEED_FORWARD = 4  # Times the width, as in BERT.
 RECORD_FILE = "training.json"
 
@@ -55,23 +55,6 @@ def load_scratch_encoder(
         pooling=config.pooling,
         normalize=config.normalize,
     )
-
-
-def train_vocabulary(texts: Sequence[str], vocabulary_size: int) -> list[str]:
-    """Returns WordPieces of cleaned texts; Chinese characters stand alone."""
-    from tokenizers.implementations import BertWordPieceTokenizer
-
-    tokenizer = BertWordPieceTokenizer(lowercase=True, handle_chinese_chars=True)
-    tokenizer.train_from_iterator(
-        iter(texts),
-        vocab_size=vocabulary_size,
-        # Chinese shops need thousands of characters.
-        limit_alphabet=vocabulary_size // 2,
-        special_tokens=[*_SPECIAL_TOKENS],
-        show_progress=False,
-    )
-    vocabulary = tokenizer.get_vocab()
-    return sorted(vocabulary, key=vocabulary.__getitem__)
 
 
 def _train_into(
@@ -152,5 +135,6 @@ def _distinct(texts: Sequence[str]) -> list[str]:
 
 def _key(config: TextConfig, seed: int) -> str:
     settings = (_VERSION, CLEAN_RULES, config.max_length, config.sequence_tokens, seed)
+    settings += (config.sequence == "single",)
     parts = [*map(repr, settings), config.scratch.model_dump_json()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
