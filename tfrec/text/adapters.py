@@ -14,7 +14,6 @@ _QUERY_AND_VALUE = {
 _SCALE = 2.0  # `alpha / rank` of the paper's best settings; part of the learning rate.
 
 
-@tf.keras.utils.register_keras_serializable(package="tfrec")
 class LowRankDense(tf.keras.layers.Layer):
     """A frozen dense layer plus a trained product of two thin matrices.
 
@@ -56,12 +55,6 @@ class LowRankDense(tf.keras.layers.Layer):
         up = tf.cast(self._up, self.compute_dtype)
         low_rank = tf.matmul(tf.matmul(inputs, down), up)
         return self.dense(inputs) + _SCALE * low_rank
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments; the wrapped layer as Keras writes it."""
-        dense = tf.keras.layers.serialize(self.dense)
-        config = {"dense": dense, "rank": self.rank, "seed": self.seed}
-        return {**super().get_config(), **config}
 
 
 def add_adapters(model: Any, *, rank: int, seed: int = 0) -> list[LowRankDense]:

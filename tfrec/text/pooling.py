@@ -41,6 +41,9 @@ class AttentionPooling(tf.keras.layers.Layer):
     Self-attentive Sentence Embedding".
     """
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
     def build(self, input_shape: tf.TensorShape) -> None:
         """Creates the query from `[batch_size, num_tokens, text_dim]`."""
         self._query = self.add_weight(

@@ -55,6 +55,11 @@ class TransformersEncoder(TextEncoder):
         self.tokenizes_in_graph = self._word_piece is not None
         self.pad_id = tokenizer.pad_token_id or 0
 
+    @property
+    def vocabulary(self) -> tuple[str, ...] | None:
+        """The WordPieces by id; None for other tokenizers."""
+        return None if self._word_piece is None else self._word_piece.vocabulary
+
     def hash_parts(self) -> Iterable[str]:
         """Returns the tokenizer, and the model's configuration."""
         config = self.model.config.to_dict()
