@@ -66,6 +66,14 @@ class TextConfig(FrozenConfig):
         description="What of the encoder is trained on; `frozen` reads every text "
         "once, into a cache.",
     )
+    learning_rate: float = Field(
+        5e-5,
+        gt=0,
+        description="Of what is trained of the encoder; adapters bear 1e-3.",
+    )
+    num_fresh_items: int = Field(
+        64, ge=1, description="Distinct items that a step of training encodes."
+    )
     num_trained_layers: int = Field(2, ge=1, description="Of `last_layers`.")
     adapter_rank: int = Field(8, ge=1, description="Of `adapters` (LoRA).")
     sequence: Literal["none", "multi", "single"] = Field(
@@ -82,6 +90,16 @@ class TextConfig(FrozenConfig):
         None, description="Cache of vectors; None: `text` in the prepared dataset."
     )
     scratch: ScratchEncoderConfig = ScratchEncoderConfig()
+
+    @model_validator(mode="after")
+    def _frozen_where_it_must_be(self) -> Self:
+        if self.sequence == "single" and self.training != "frozen":
+            raise ValueError(
+                "`text.sequence=single` needs `text.training=frozen`: the joined texts "
+                f"are encoded ahead. Received: training={self.training}. Choose "
+                "`sequence=multi`, or freeze the encoder."
+            )
+        return self
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -87,6 +87,8 @@ class CandidateTower(tf.keras.layers.Layer):
         embedding_dim: Width of the result.
         item_table: The catalogue's encoded attributes, texts and training counts.
         id_dropout: Share of the items whose id is hidden in a training step.
+        text_is_trained: Whether the vectors of texts change, and so belong to the
+            weights.
         **kwargs: Passed to `tf.keras.layers.Layer`.
 
     Call arguments:
@@ -107,6 +109,7 @@ class CandidateTower(tf.keras.layers.Layer):
         item_table: ItemTable,
         *,
         id_dropout: float = 0.0,
+        text_is_trained: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -117,9 +120,11 @@ class CandidateTower(tf.keras.layers.Layer):
         self.known_rows = np.where(seen, np.arange(self.num_rows), OOV_INDEX)
         self.attributes = AttributeEmbedding(embedding_dim, item_table)
         self.has_attributes = bool(item_table.vocabulary_sizes or item_table.numbers)
-        self.text_rows: tf.Tensor | None = None
+        self.text_rows: tf.Tensor | tf.Variable | None = None
         if item_table.text is not None:
             self.text_rows = tf.constant(item_table.text, tf.float32)
+            if text_is_trained:
+                self.text_rows = tf.Variable(self.text_rows, trainable=False)
             self.text_projection = TextProjection(embedding_dim, item_table.text)
             self.text_gate = TextGate(item_table.train_count)
 
@@ -154,11 +159,19 @@ class CandidateTower(tf.keras.layers.Layer):
         """Returns float `[num_texts, embedding_dim]` of encoded texts."""
         return self.text_projection(text)
 
-    def item_texts(self, item_index: tf.Tensor) -> tf.Tensor | None:
-        """Returns the items' texts in the space of items; None without an encoder."""
-        if self.text_rows is None:
+    def item_texts(
+        self, item_index: tf.Tensor, text_rows: tf.Tensor | None = None
+    ) -> tf.Tensor | None:
+        """Returns the items' texts in the space of items; None without an encoder.
+
+        Args:
+            item_index: int32 `[num_distinct]`.
+            text_rows: float32 `[num_items + 2, text_dim]`; None for those kept.
+        """
+        text_rows = self.text_rows if text_rows is None else text_rows
+        if text_rows is None:
             return None
-        return self.text_projection(tf.gather(self.text_rows, item_index))
+        return self.text_projection(tf.gather(text_rows, item_index))
 
     def call(
         self,

@@ -16,6 +16,7 @@ from tfrec.models.query_tower import QueryTower
 from tfrec.models.repeat_bias import RepeatBias, RepeatLogits
 from tfrec.models.text_sequence import SequencePooling
 from tfrec.models.trainable_model import TrainableModel
+from tfrec.models.trained_texts import TrainedTexts
 from tfrec.schema import NUM_SPECIAL_INDICES, Schema
 
 
@@ -77,6 +78,7 @@ class RetrievalModel(TrainableModel):
             of the log, for training; row 0 is none.
         history_texts: float32 `[num_texts + 1, text_dim]`, the encoded joined texts
             of histories, for training; row 0 is none. None: queries read none.
+        trained_texts: The text encoder, where it is trained; None where it is frozen.
         **kwargs: Passed to `TrainableModel`.
 
     References:
@@ -95,13 +97,18 @@ class RetrievalModel(TrainableModel):
         text_pooling: SequencePooling | None = None,
         search_texts: np.ndarray | None = None,
         history_texts: np.ndarray | None = None,
+        trained_texts: TrainedTexts | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(dense_gradients=config.loss == "softmax", **kwargs)
         self.settings = config
         self.num_items = item_table.num_items
+        self.trained_texts = trained_texts
         self.candidate_tower = CandidateTower(
-            config.embedding_dim, item_table, id_dropout=config.id_dropout
+            config.embedding_dim,
+            item_table,
+            id_dropout=config.id_dropout,
+            text_is_trained=trained_texts is not None,
         )
         self.query_tower = QueryTower(
             config.embedding_dim,
@@ -120,12 +127,14 @@ class RetrievalModel(TrainableModel):
         self.history_texts = (
             None if history_texts is None else tf.constant(history_texts, tf.float32)
         )
-        self.search_texts: tf.Tensor | None = None
+        self.search_texts: tf.Tensor | tf.Variable | None = None
         if item_table.text is not None:
             none = np.zeros((1, item_table.text.shape[1]), np.float32)
             self.search_texts = tf.constant(
                 none if search_texts is None else search_texts, tf.float32
             )
+            if trained_texts is not None:
+                self.search_texts = tf.Variable(self.search_texts, trainable=False)
         self.repeat_bias = (
             RepeatBias(len(schema.event_types), dtype=tf.float32)
             if has_repeat_bias
@@ -168,6 +177,25 @@ class RetrievalModel(TrainableModel):
     def item_vectors(self) -> tf.Tensor:
         """Returns float `[num_items + 2, embedding_dim]`, not normalised."""
         return self.candidate_tower(self.all_items)
+
+    @property
+    def second_variables(self) -> list[tf.Variable]:
+        """What is trained of the text encoder: it bears smaller steps only."""
+        if self.trained_texts is None:
+            return []
+        return self.trained_texts.encoder.trainable_variables
+
+    def refresh_texts(self) -> None:
+        """Encodes all texts again, if the encoder is trained."""
+        if self.trained_texts is None:
+            return
+        kept = (
+            (self.candidate_tower.text_rows, self.trained_texts.encode_items()),
+            (self.search_texts, self.trained_texts.encode_searches()),
+        )
+        for variable, vectors in kept:
+            if isinstance(variable, tf.Variable) and vectors is not None:
+                variable.assign(vectors)
 
     def text_embeddings(self, text: tf.Tensor) -> tf.Tensor:
         """Returns the candidate embeddings of encoded texts without an item."""
@@ -240,7 +268,8 @@ class RetrievalModel(TrainableModel):
 
     def _exact_loss(self, batch: RetrievalBatch, training: bool) -> tf.Tensor:
         rows = self.candidate_tower.id_rows(self.all_items, training=training)
-        texts = self.candidate_tower.item_texts(self.all_items)
+        fresh = self._fresh_texts(batch, training)
+        texts = self.candidate_tower.item_texts(self.all_items, fresh)
         items = self.candidate_tower(self.all_items, rows, texts)
         encoded = self._encode_tokens(
             batch.tokens,
@@ -277,7 +306,8 @@ class RetrievalModel(TrainableModel):
         distinct, place = tf.unique(wanted)
         rows = self.candidate_tower.id_rows(distinct, training=training)
         # The bias rides along as one more dimension that every query has at 1.
-        vectors = tf.gather(self._with_bias(distinct, rows), place)
+        fresh = self._fresh_texts(batch, training)
+        vectors = tf.gather(self._with_bias(distinct, rows, fresh), place)
         sizes = [tf.size(tokens), tf.size(batch.target_items), tf.size(negatives)]
         of_tokens, of_positives, of_negatives = tf.split(vectors, sizes)
         shape = tf.concat([tf.shape(batch.tokens.item_index), [-1]], axis=0)
@@ -286,7 +316,7 @@ class RetrievalModel(TrainableModel):
             tf.cast(
                 tf.reshape(of_tokens[:, :-1], shape), self.candidate_tower.compute_dtype
             ),
-            self._token_texts(batch.tokens),
+            self._token_texts(batch.tokens, fresh),
             batch.target_tokens,
             batch.target_context,
             search=self._searches(batch, training),
@@ -314,18 +344,30 @@ class RetrievalModel(TrainableModel):
             weights=batch.target_weights,
         )
 
-    def _with_bias(self, item_index: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    def _with_bias(
+        self, item_index: tf.Tensor, rows: tf.Tensor, text_rows: tf.Tensor | None
+    ) -> tf.Tensor:
         """Returns item vectors with the items' bias behind them."""
-        vectors = tf.cast(self.candidate_tower(item_index, rows), tf.float32)
+        texts = self.candidate_tower.item_texts(item_index, text_rows)
+        vectors = self.candidate_tower(item_index, rows, texts)
+        vectors = tf.cast(vectors, tf.float32)
         bias = tf.gather(self.bias_rows, rows)
         return tf.concat([vectors, bias[:, tf.newaxis]], axis=1)
 
-    def _token_texts(self, tokens: Tokens) -> tf.Tensor | None:
+    def _fresh_texts(self, batch: RetrievalBatch, training: bool) -> tf.Tensor | None:
+        """Returns encoded texts, some of the batch's anew; None for those kept."""
+        if self.trained_texts is None or not training:
+            return None
+        return self.trained_texts(self.candidate_tower.text_rows, batch.target_items)
+
+    def _token_texts(
+        self, tokens: Tokens, text_rows: tf.Tensor | None
+    ) -> tf.Tensor | None:
         """Returns the texts of the tokens' items; None if queries read none."""
         if self.query_tower.text_sequence is None:
             return None
         flat = tf.reshape(tokens.item_index, [-1])
-        texts = self.candidate_tower.item_texts(flat)
+        texts = self.candidate_tower.item_texts(flat, text_rows)
         shape = tf.concat([tf.shape(tokens.item_index), [-1]], axis=0)
         return None if texts is None else tf.reshape(texts, shape)
 

@@ -21,6 +21,7 @@ class TrainableModel(tfrs.Model):
         epochs_done: int64 variable, finished epochs; it is part of every
             checkpoint, so that a continued run reads the right batches.
         dense_gradients: Whether sparse gradients are made dense.
+        second_optimizer: Of `second_variables`; None where one does for all.
     """
 
     if TYPE_CHECKING:
@@ -30,9 +31,21 @@ class TrainableModel(tfrs.Model):
     def __init__(self, *, dense_gradients: bool = True, **kwargs: Any) -> None:
         super().__init__(dtype=tf.float32, **kwargs)
         self.dense_gradients = dense_gradients
+        self.second_optimizer: Any = None
         self.epochs_done = tf.Variable(
             tf.constant(0, tf.int64), trainable=False, name="epochs_done"
         )
+
+    @property
+    def second_variables(self) -> list[tf.Variable]:
+        """Trainable variables that have a learning rate of their own."""
+        return []
+
+    @property
+    def first_variables(self) -> list[tf.Variable]:
+        """Trainable variables of the optimizer of `compile`."""
+        apart = {variable.ref() for variable in self.second_variables}
+        return [v for v in self.trainable_variables if v.ref() not in apart]
 
     def train_step(self, inputs: Any) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
@@ -40,12 +53,19 @@ class TrainableModel(tfrs.Model):
             # Keras sums the gradients of the replicas.
             replicas = tf.distribute.get_strategy().num_replicas_in_sync
             share = loss / replicas
-        gradients = tape.gradient(share, self.trainable_variables)
+        first = self.first_variables
+        variables = [*first, *self.second_variables]
+        gradients = tape.gradient(share, variables)
         if self.dense_gradients:
             gradients = [
                 None if g is None else tf.convert_to_tensor(g) for g in gradients
             ]
-        pairs = zip(gradients, self.trainable_variables, strict=True)
+        pairs = list(zip(gradients, variables, strict=True))
         optimizer: Any = self.optimizer  # None only before `compile`.
-        optimizer.apply_gradients((g, v) for g, v in pairs if g is not None)
+        for chosen, part in (
+            (optimizer, pairs[: len(first)]),
+            (self.second_optimizer, pairs[len(first) :]),
+        ):
+            if part:
+                chosen.apply_gradients([(g, v) for g, v in part if g is not None])
         return {"loss": loss}

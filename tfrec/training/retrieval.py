@@ -17,6 +17,7 @@ from tfrec.features.tokens import Tokens
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalBatch, RetrievalModel
 from tfrec.models.text_sequence import SequencePooling
+from tfrec.models.trained_texts import TrainedTexts
 from tfrec.schema import AttributeKind
 from tfrec.text.reader import TextReader
 from tfrec.text.shop_texts import ShopTexts, TextTable
@@ -58,6 +59,7 @@ def build_retrieval_model(
         text_pooling=_text_pooling(config),
         search_texts=_vectors(None if texts is None else texts.searches),
         history_texts=_vectors(None if texts is None else texts.histories),
+        trained_texts=_trained_texts(config, texts),
     )
     model(
         _smallest_batch(
@@ -73,6 +75,20 @@ def _text_pooling(config: ExperimentConfig) -> SequencePooling | None:
     if config.text is None or config.text.sequence != "multi":
         return None
     return config.text.sequence_pooling
+
+
+def _trained_texts(
+    config: ExperimentConfig, texts: ShopTexts | None
+) -> TrainedTexts | None:
+    if texts is None or config.text is None or config.text.training == "frozen":
+        return None
+    encoder, searches = texts.reader.encoder, texts.searches
+    return TrainedTexts(
+        encoder,
+        encoder.numpy_tokenize(texts.reader.item_texts.tolist()),
+        None if searches is None else encoder.numpy_tokenize(["", *searches.texts]),
+        num_fresh=config.text.num_fresh_items,
+    )
 
 
 def _vectors(table: TextTable | None) -> np.ndarray | None:
@@ -113,7 +129,14 @@ def compile_retrieval_model(
         model = build_retrieval_model(config, dataset, item_table, texts=texts)
         optimizer: Any = make_optimizer(config.training.retrieval.optimizer)
         # Now, so that restored weights find the state of the optimizer, too.
-        optimizer.build(model.trainable_variables)
+        optimizer.build(model.first_variables)
+        if config.text is not None and model.second_variables:
+            settings = config.training.retrieval.optimizer
+            second: Any = make_optimizer(
+                settings.model_copy(update={"learning_rate": config.text.learning_rate})
+            )
+            second.build(model.second_variables)
+            model.second_optimizer = second
         model.compile(optimizer=optimizer)
     return model
 
@@ -189,6 +212,7 @@ def finetune_retrieval(
         steps_per_epoch=steps,
         verbose=0,
     )
+    model.refresh_texts()
 
 
 class RetrievalValidator:
@@ -233,6 +257,7 @@ class RetrievalValidator:
                 self.model, None, num_candidates=1, text_reader=self.text_reader
             )
             self.scorer = RetrievalScorer(recommender)
+        self.model.refresh_texts()
         self.scorer.recommender.refresh()
         return validation_metric(
             self.scorer,
