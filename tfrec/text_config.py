@@ -76,6 +76,13 @@ class TextConfig(FrozenConfig):
     )
     num_trained_layers: int = Field(2, ge=1, description="Of `last_layers`.")
     adapter_rank: int = Field(8, ge=1, description="Of `adapters` (LoRA).")
+    pseudo_search_share: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="Of a log without searches: share of the events that are learned "
+        "as if some words of their title had been searched for.",
+    )
     sequence: Literal["none", "multi", "single"] = Field(
         "none",
         description="Beside the events themselves the query reads: `multi`, the "

@@ -103,7 +103,7 @@ def test_a_search_without_words_changes_nothing():
 
 def test_training_learns_from_searches_but_for_those_it_hides():
     kept, hidden = text_model(query_text_dropout=0.0), text_model()
-    hidden.settings = hidden.settings.model_copy(update={"query_text_dropout": 1.0})
+    hidden.search_dropout = 1.0
     for model, learns in ((kept, True), (hidden, False)):
         with tf.GradientTape() as tape:
             loss = model(searching_batch(), training=True)

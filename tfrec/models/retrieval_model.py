@@ -78,6 +78,8 @@ class RetrievalModel(TrainableModel):
             of the log, for training; row 0 is none.
         history_texts: float32 `[num_texts + 1, text_dim]`, the encoded joined texts
             of histories, for training; row 0 is none. None: queries read none.
+        search_dropout: Share of the targets whose search is hidden in a training
+            step; None for that of the configuration.
         trained_texts: The text encoder, where it is trained; None where it is frozen.
         **kwargs: Passed to `TrainableModel`.
 
@@ -97,12 +99,16 @@ class RetrievalModel(TrainableModel):
         text_pooling: SequencePooling | None = None,
         search_texts: np.ndarray | None = None,
         history_texts: np.ndarray | None = None,
+        search_dropout: float | None = None,
         trained_texts: TrainedTexts | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(dense_gradients=config.loss == "softmax", **kwargs)
         self.settings = config
         self.num_items = item_table.num_items
+        self.search_dropout = (
+            config.query_text_dropout if search_dropout is None else search_dropout
+        )
         self.trained_texts = trained_texts
         self.candidate_tower = CandidateTower(
             config.embedding_dim,
@@ -381,9 +387,9 @@ class RetrievalModel(TrainableModel):
         if isinstance(batch.target_search, tuple) or self.search_texts is None:
             return None
         rows = batch.target_search
-        if training and self.settings.query_text_dropout > 0.0:
+        if training and self.search_dropout > 0.0:
             hidden = tf.random.uniform(tf.shape(rows))
-            rows = tf.where(hidden < self.settings.query_text_dropout, 0, rows)
+            rows = tf.where(hidden < self.search_dropout, 0, rows)
         return tf.gather(self.search_texts, rows)
 
     def _encode_tokens(

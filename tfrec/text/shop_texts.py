@@ -19,6 +19,7 @@ from tfrec.data.store import (
 from tfrec.schema import NUM_SPECIAL_INDICES, AttributeKind, AttributeSpec, Schema
 from tfrec.text.cache import encode_cached
 from tfrec.text.encoder import TextEncoder
+from tfrec.text.pseudo_searches import make_pseudo_searches
 from tfrec.text.reader import TextReader
 from tfrec.text.registry import build_text_encoder
 from tfrec.text_config import TextConfig
@@ -56,7 +57,10 @@ class ShopTexts:
     Attributes:
         reader: The encoder with the texts of the catalogue.
         items: float32 `[num_items + 2, text_dim]`; zeros where there are no words.
-        searches: The log's searches; None if it has none.
+        searches: The log's searches, or those made of titles; None if there are
+            none.
+        pseudo_searches: object `[num_items + 2]` of str, where the log has none: the
+            search that is taken to have led to each item.
         histories: What users had seen before their last target event, joined; None
             where histories are not read as one text.
     """
@@ -65,11 +69,14 @@ class ShopTexts:
     items: np.ndarray
     searches: TextTable | None
     histories: TextTable | None
+    pseudo_searches: np.ndarray | None = None
 
     def search_rows(self, sequences: EventSequences) -> np.ndarray | None:
         """Returns int32 `[num_events]` rows in `searches`; None without any."""
         if self.searches is None:
             return None
+        if self.pseudo_searches is not None:
+            return self.searches.rows(self.pseudo_searches[sequences.item_index])
         return self.searches.rows(sequences.query_text)
 
     def history_rows(
@@ -124,6 +131,10 @@ def load_shop_texts(
     def table(wanted: list[str], what: str) -> TextTable:
         return TextTable(tuple(wanted), encode(["", *wanted], what))
 
+    pseudo = None
+    if not found and settings.pseudo_search_share > 0.0:
+        pseudo = np.array(make_pseudo_searches(strings), object)
+        found = sorted(set(pseudo.tolist()) - {""})
     histories = None
     if reader.reads_histories:
         joined = history_texts(reader, sequences, config.experiment_schema)
@@ -133,6 +144,7 @@ def load_shop_texts(
         encode(strings, "item texts"),
         table(found, "searches") if found else None,
         histories,
+        pseudo,
     )
 
 

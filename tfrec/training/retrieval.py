@@ -59,6 +59,7 @@ def build_retrieval_model(
         text_pooling=_text_pooling(config),
         search_texts=_vectors(None if texts is None else texts.searches),
         history_texts=_vectors(None if texts is None else texts.histories),
+        search_dropout=_search_dropout(config, texts),
         trained_texts=_trained_texts(config, texts),
     )
     model(
@@ -75,6 +76,12 @@ def _text_pooling(config: ExperimentConfig) -> SequencePooling | None:
     if config.text is None or config.text.sequence != "multi":
         return None
     return config.text.sequence_pooling
+
+
+def _search_dropout(config: ExperimentConfig, texts: ShopTexts | None) -> float:
+    if config.text is None or texts is None or texts.pseudo_searches is None:
+        return config.retrieval.query_text_dropout
+    return 1.0 - config.text.pseudo_search_share
 
 
 def _trained_texts(
