@@ -108,13 +108,14 @@ class ServingModule(tf.Module):
     def recommend(self, **raw: tf.Tensor) -> Tensors:
         """Retrieves candidates, ranks them and returns the best `k`."""
         seen, request = self._request(raw)
-        retrieval_scores = self._allowed_scores(raw, seen, request)
+        encoded = self._recommender.value.encode(request)
+        retrieval_scores = self._allowed_scores(raw, seen, encoded)
         num_columns = self._num_columns(raw[K])
         fewest = min(self._recommender.value.num_candidates, self.num_items)
         scores, index = top_items(retrieval_scores, tf.maximum(num_columns, fewest))
         # Another row's `k` may be greater: it must not widen the choice of this one.
         index = keep_first_k(index, tf.maximum(raw[K], fewest))
-        ranked = self._rank(request, index, scores)
+        ranked = self._rank(request, encoded, index, scores)
         final_scores, order = tf.math.top_k(ranked.scores, num_columns)
 
         def ordered(values: tf.Tensor) -> tf.Tensor:
@@ -135,19 +136,21 @@ class ServingModule(tf.Module):
     def retrieve(self, **raw: tf.Tensor) -> Tensors:
         """Returns the best `k` by retrieval score alone."""
         seen, request = self._request(raw)
-        scores = self._allowed_scores(raw, seen, request)
+        encoded = self._recommender.value.encode(request)
+        scores = self._allowed_scores(raw, seen, encoded)
         return self._best(scores, raw[K], self._num_columns(raw[K]))
 
     def rank(self, **raw: tf.Tensor) -> Tensors:
         """Scores the given candidates, in the order given."""
         seen, request = self._request(raw)
-        allowed_scores = self._allowed_scores(raw, seen, request)
+        encoded = self._recommender.value.encode(request)
+        allowed_scores = self._allowed_scores(raw, seen, encoded)
         index = self._items.lookup(raw[CANDIDATE_ITEM_IDS])
         column = tf.maximum(index - NUM_SPECIAL_INDICES, 0)
         scores = tf.gather(allowed_scores, column, batch_dims=1)
         is_item = (index >= NUM_SPECIAL_INDICES) & (scores > MISSING_SCORE)
         index = tf.where(is_item, index, 0)
-        ranked = self._rank(request, index, scores)
+        ranked = self._rank(request, encoded, index, scores)
         return {
             SCORES: ranked.scores,
             **{
@@ -189,10 +192,10 @@ class ServingModule(tf.Module):
         return item_index, request._replace(query_text=search)
 
     def _allowed_scores(
-        self, raw: Mapping[str, tf.Tensor], seen: tf.Tensor, request: Request
+        self, raw: Mapping[str, tf.Tensor], seen: tf.Tensor, encoded: Any
     ) -> tf.Tensor:
         """Returns retrieval scores, -inf where the request does not want the item."""
-        scores = self._recommender.value.retrieval_scores(request)
+        scores = self._recommender.value.scores_of(encoded)
         excluded = self._items.lookup(raw[EXCLUDE_ITEM_IDS])
         # All of the history counts as seen, also what is too old to be read.
         seen = tf.where(raw[EXCLUDE_SEEN][:, tf.newaxis], seen, 0)
@@ -202,13 +205,13 @@ class ServingModule(tf.Module):
         return scores
 
     def _rank(
-        self, request: Request, index: tf.Tensor, scores: tf.Tensor
+        self, request: Request, encoded: Any, index: tf.Tensor, scores: tf.Tensor
     ) -> RankedCandidates:
         """Ranks candidates; index 0 is a missing place and gets the score -inf."""
         is_item = index > 0
         # An infinite input would turn whatever a ranker averages into NaN.
         finite = tf.where(is_item, scores, 0.0)
-        ranked = self._recommender.value.rank(request, index, finite)
+        ranked = self._recommender.value.rank(request, index, finite, encoded=encoded)
         if set(ranked.probabilities) != set(self.schema.heads):
             raise ValueError(
                 "`Recommender.rank` must return one probability per head. Received: "

@@ -117,6 +117,7 @@ class FakeRecommender:
             return tf.Variable(tf.constant(rng.normal(size=shape), tf.float32))
 
         self.num_items = num_items
+        self.num_encoded = 0
         self.schema = schema
         self.items = variable(num_items + 2, embedding_dim)
         self.types = variable(len(schema.event_types) + 2, embedding_dim)
@@ -162,16 +163,27 @@ class FakeRecommender:
         """Implements the protocol."""
         return tf.math.l2_normalize(self.encode_texts(texts), axis=1)
 
-    def retrieval_scores(self, request: Request) -> tf.Tensor:
+    def encode(self, request: Request) -> tf.Tensor:
+        """Implements the protocol; counts how often."""
+        self.num_encoded += 1
+        return self.query(request)
+
+    def scores_of(self, encoded: tf.Tensor) -> tf.Tensor:
         """Implements the protocol."""
-        return tf.matmul(self.query(request), self.items[2:], transpose_b=True)
+        return tf.matmul(encoded, self.items[2:], transpose_b=True)
 
     def rank(
-        self, request: Request, candidate_index: tf.Tensor, retrieval_scores: tf.Tensor
+        self,
+        request: Request,
+        candidate_index: tf.Tensor,
+        retrieval_scores: tf.Tensor,
+        *,
+        encoded: tf.Tensor,
     ) -> RankedCandidates:
         """Implements the protocol."""
         bias = tf.gather(self.ranking, candidate_index)  # [batch, candidates, heads]
         logits = bias + 0.1 * retrieval_scores[:, :, tf.newaxis]
+        logits += encoded[:, :1, tf.newaxis]
         is_item = candidate_index > 1
         probabilities = tf.where(is_item[:, :, tf.newaxis], tf.sigmoid(logits), 0.0)
         scores = tf.where(is_item, tf.reduce_sum(logits, axis=2), float("-inf"))

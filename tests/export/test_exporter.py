@@ -17,7 +17,6 @@ from export.loaded_model import LoadedModel
 from export.requests import RequestSampler
 from tests.export.conftest import Toy
 from tests.export.fakes import FakeRecommender
-from tfrec.features.request import Request
 from tfrec.schema import Schema
 
 ROOT = Path(__file__).parents[2]
@@ -133,8 +132,8 @@ def test_second_export_is_the_next_version_and_a_taken_one_changes_nothing(
 class OtherInGraphs(FakeRecommender):
     """Answers otherwise when it is traced: what the parity gate is for."""
 
-    def retrieval_scores(self, request: Request) -> tf.Tensor:
-        scores = super().retrieval_scores(request)
+    def scores_of(self, encoded: tf.Tensor) -> tf.Tensor:
+        scores = super().scores_of(encoded)
         return scores if tf.executing_eagerly() else -scores
 
 
@@ -149,8 +148,8 @@ class OtherSearchInGraphs(FakeRecommender):
 class CallsPython(FakeRecommender):
     """Needs this process to answer: what the op gate is for."""
 
-    def retrieval_scores(self, request: Request) -> tf.Tensor:
-        scores = super().retrieval_scores(request)
+    def scores_of(self, encoded: tf.Tensor) -> tf.Tensor:
+        scores = super().scores_of(encoded)
         (same,) = tf.numpy_function(lambda x: [x], [scores], [tf.float32])
         return tf.ensure_shape(same, scores.shape)
 

@@ -71,7 +71,8 @@ def test_signatures_take_and_give_what_the_schema_says(module: ServingModule):
 def test_retrieve_orders_the_catalogue_by_retrieval_score(
     toy: Toy, module: ServingModule
 ):
-    scores = toy.recommender.retrieval_scores(INDEXED).numpy()[0]
+    encoded = toy.recommender.encode(INDEXED)
+    scores = toy.recommender.scores_of(encoded).numpy()[0]
     outputs = ask(module, "retrieve", HISTORY | {"k": 7})
     assert found(outputs) == by_score(scores, list(ITEM_IDS))
     np.testing.assert_allclose(outputs["scores"][0], sorted(scores)[::-1], rtol=1e-5)
@@ -80,12 +81,14 @@ def test_retrieve_orders_the_catalogue_by_retrieval_score(
 def test_recommend_ranks_the_best_retrieved_and_cuts_at_k(
     toy: Toy, module: ServingModule
 ):
-    scores = toy.recommender.retrieval_scores(INDEXED).numpy()[0]
+    encoded = toy.recommender.encode(INDEXED)
+    scores = toy.recommender.scores_of(encoded).numpy()[0]
     candidates = np.argsort(-scores)[: FakeRecommender.num_candidates]
     ranked = toy.recommender.rank(
         INDEXED,
         tf.constant([candidates + 2], tf.int32),
         tf.constant([scores[candidates]]),
+        encoded=encoded,
     )
     final = ranked.scores.numpy()[0]
     outputs = ask(module, "recommend", HISTORY | {"k": 3})
@@ -231,9 +234,12 @@ def test_rank_keeps_the_order_given_and_marks_what_may_not_be_shown(
     candidates = ["mug", "nobody's", "", "lamp", "sofa"]
     row = HISTORY | {"candidate_item_ids": candidates, "exclude_item_ids": ["lamp"]}
     outputs = ask(module, "rank", row)
-    scores = toy.recommender.retrieval_scores(INDEXED).numpy()[0]
+    encoded = toy.recommender.encode(INDEXED)
+    scores = toy.recommender.scores_of(encoded).numpy()[0]
     index = tf.constant([[ITEM_IDS.index("mug") + 2, ITEM_IDS.index("sofa") + 2]])
-    ranked = toy.recommender.rank(INDEXED, index, tf.gather(scores, index - 2))
+    ranked = toy.recommender.rank(
+        INDEXED, index, tf.gather(scores, index - 2), encoded=encoded
+    )
     shown = outputs["scores"][0, [0, 4]]
     np.testing.assert_allclose(shown, ranked.scores[0], rtol=1e-5)
     assert np.isneginf(outputs["scores"][0, 1:4]).all()
@@ -277,6 +283,15 @@ def test_search_is_added_to_the_query_of_its_own_row_only(
     assert by_score(silent, list(ITEM_IDS)) != by_score(searching, list(ITEM_IDS))
     assert found(outputs, 0) == by_score(silent, list(ITEM_IDS))
     assert found(outputs, 1) == by_score(searching, list(ITEM_IDS))
+
+
+@pytest.mark.parametrize("signature", ["recommend", "rank", "retrieve"])
+def test_history_is_encoded_once_a_request(
+    toy: Toy, module: ServingModule, signature: str
+):
+    before = toy.recommender.num_encoded
+    ask(module, signature, HISTORY | {"k": 3, "candidate_item_ids": ["lamp"]})
+    assert toy.recommender.num_encoded == before + 1
 
 
 @pytest.mark.parametrize("signature", ["recommend", "rank"])
@@ -329,13 +344,20 @@ def test_model_without_texts_has_no_embed_text_and_ignores_searches(
 class SameScores(FakeRecommender):
     """Cannot tell items apart."""
 
-    def retrieval_scores(self, request: Request) -> tf.Tensor:
-        return tf.zeros_like(super().retrieval_scores(request))
+    def scores_of(self, encoded: tf.Tensor) -> tf.Tensor:
+        return tf.zeros_like(super().scores_of(encoded))
 
     def rank(
-        self, request: Request, candidate_index: tf.Tensor, retrieval_scores: tf.Tensor
+        self,
+        request: Request,
+        candidate_index: tf.Tensor,
+        retrieval_scores: tf.Tensor,
+        *,
+        encoded: tf.Tensor,
     ) -> RankedCandidates:
-        ranked = super().rank(request, candidate_index, retrieval_scores)
+        ranked = super().rank(
+            request, candidate_index, retrieval_scores, encoded=encoded
+        )
         return ranked._replace(scores=tf.zeros_like(ranked.scores))
 
 
@@ -365,8 +387,12 @@ def test_recommender_with_other_heads_is_refused(toy: Toy, tmp_path: Path):
             request: Request,
             candidate_index: tf.Tensor,
             retrieval_scores: tf.Tensor,
+            *,
+            encoded: tf.Tensor,
         ) -> RankedCandidates:
-            ranked = super().rank(request, candidate_index, retrieval_scores)
+            ranked = super().rank(
+                request, candidate_index, retrieval_scores, encoded=encoded
+            )
             return ranked._replace(probabilities={"view_probability": ranked.scores})
 
     module = ServingModule(

@@ -174,7 +174,8 @@ class PipelineScorer(_ModelScorer):
     def _rank_retrieved(
         self, request: Request
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        scores = self.recommender.retrieval_scores(request)
+        encoded = self.recommender.encode(request)
+        scores = self.recommender.scores_of(encoded)
         pool = scores
         if self.exclude_seen:
             places = tf.where(request.item_index >= NUM_SPECIAL_INDICES)
@@ -186,6 +187,6 @@ class PipelineScorer(_ModelScorer):
         top, columns = tf.math.top_k(pool, k)
         # As served: where all that is left is hidden, there is no candidate.
         index = tf.where(top > -np.inf, columns + NUM_SPECIAL_INDICES, PADDING_INDEX)
-        ranked = self.recommender.rank(request, index, top)
+        ranked = self.recommender.rank(request, index, top, encoded=encoded)
         order = tf.argsort(ranked.scores, direction="DESCENDING", stable=True)
         return scores, columns, order

@@ -1,6 +1,6 @@
 """Both trained models behind one interface, as evaluation and export use them."""
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -37,20 +37,31 @@ class Recommender(Protocol):
         """Encodes search texts for `Request.query_text`; `()` if it reads none."""
         ...
 
-    def retrieval_scores(self, request: Request) -> tf.Tensor:
+    def encode(self, request: Request) -> Any:
+        """Encodes the queries of requests, once for all that is asked about them."""
+        ...
+
+    def scores_of(self, encoded: Any) -> tf.Tensor:
         """Returns float32 `[batch_size, num_items]`; column j is item index j + 2.
 
-        They are log-probabilities: `exp` of a row sums to 1.
+        They are log-probabilities: `exp` of a row sums to 1. `encoded` is what
+        `encode` gave.
         """
         ...
 
     def rank(
-        self, request: Request, candidate_index: tf.Tensor, retrieval_scores: tf.Tensor
+        self,
+        request: Request,
+        candidate_index: tf.Tensor,
+        retrieval_scores: tf.Tensor,
+        *,
+        encoded: Any,
     ) -> RankedCandidates:
         """Ranks int32 `[batch_size, num_candidates]` item indices.
 
         Indices 0 and 1 (padding, unknown) get the score -inf and probability 0.
-        `retrieval_scores` are those of the candidates, same shape.
+        `retrieval_scores` are those of the candidates, same shape; `encoded` is
+        what `encode` gave for the request.
         """
         ...
 
@@ -162,9 +173,14 @@ class TrainedRecommender(tf.Module):
         return tf.nn.log_softmax(self.retrieval.scores(encoded, self._candidates))
 
     def rank(
-        self, request: Request, candidate_index: tf.Tensor, retrieval_scores: tf.Tensor
+        self,
+        request: Request,
+        candidate_index: tf.Tensor,
+        retrieval_scores: tf.Tensor,
+        *,
+        encoded: EncodedQueries | None = None,
     ) -> RankedCandidates:
-        """Ranks candidates, see `Recommender`."""
+        """Ranks candidates, see `Recommender`; encodes the request if need be."""
         known = candidate_index >= NUM_SPECIAL_INDICES
         if self.ranking is None:
             return RankedCandidates(tf.where(known, retrieval_scores, -np.inf), {})
@@ -172,8 +188,8 @@ class TrainedRecommender(tf.Module):
         # their results are replaced below.
         finite = tf.where(known, retrieval_scores, 0.0)
         finite = tf.where(tf.math.is_finite(finite), finite, 0.0)
-        embeddings = self.encode(request).embeddings
-        inputs = RankingInputs(request, embeddings, candidate_index, finite)
+        encoded = self.encode(request) if encoded is None else encoded
+        inputs = RankingInputs(request, encoded.embeddings, candidate_index, finite)
         logits = self.ranking(inputs)
         probabilities = tf.sigmoid(logits)
         probabilities *= tf.expand_dims(tf.cast(known, tf.float32), -1)
