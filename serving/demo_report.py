@@ -4,12 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from tfrec_client import Recommendation
 
 from serving.demo_shoppers import Shopper
 
 _SHOWN_EVENTS = 6
+_ENCODERS = {
+    "minilm": "MiniLM (all-MiniLM-L6-v2)",
+    "scratch": "a small BERT trained on the shop's own texts",
+}
 
 
 def print_shopper(
@@ -28,6 +33,11 @@ def print_shopper(
         dwell = f" ({event.dwell_seconds:.0f} s)" if event.dwell_seconds > 0 else ""
         title = titles.get(event.item_id, event.item_id)
         console.print(f"  {event.event_type:<9} {title}{dwell}", highlight=False)
+    if shopper.query_text:
+        console.print(
+            f"searches for [bold]“{escape(shopper.query_text)}”[/bold]:",
+            highlight=False,
+        )
     heads = list(items[0].probabilities) if items else []
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("", justify="right")
@@ -50,7 +60,7 @@ def print_shopper(
 
 
 def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
-    """Prints the closing table: quality, latency, time and files."""
+    """Prints the closing table: quality, searches, latency, time and files."""
     table = Table(title="Demo", title_justify="left", show_lines=False)
     for name in ("what", "HR@10", "NDCG@10", "of the oracle"):
         table.add_column(name, justify="left" if name == "what" else "right")
@@ -63,6 +73,10 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
     }
     for name, metrics in rows.items():
         table.add_row(name, *_quality(metrics, ceiling))
+    if summary["search"]:
+        table.add_section()
+        for name, metrics in _best_first(summary["search"]):
+            table.add_row(f"searches, {name}", *_quality(metrics, None))
     table.add_section()
     serving = summary["serving"]
     table.add_row(
@@ -76,6 +90,7 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
         table.add_row(stage, f"{seconds:.1f} s", "", "")
     console.print()
     console.print(table)
+    console.print(f"Texts were read by {_ENCODERS[summary['text_encoder']]}.")
     for name, path in summary["paths"].items():
         console.print(f"  {name:<10} {path}", highlight=False, soft_wrap=True)
 

