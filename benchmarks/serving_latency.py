@@ -10,11 +10,8 @@ p50 over gRPC at most 1.5 times the call in process.
 
 import argparse
 import json
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +19,16 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_text  # noqa: F401  Registers its ops.
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from tfrec_client import RecommendationRequest, RecommenderClient
 from tfrec_client.codec import encode_requests
 
+from benchmarks.serving_calls import Call, newest_version, serve, take_turns
 from serving.load_test import draw_requests
 
 SIGNATURE = "recommend"
 MAX_RATIO = 1.5
-_CALLS_A_TURN = 10
 _NUM_REQUESTS = 50
-_WARMUP_CALLS = 30
-_START_SECONDS = 120.0
-
-Call = Callable[[int], object]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,11 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         history_length=options.history_length,
         seed=options.seed,
     )[:_NUM_REQUESTS]
-    with _server(model_path, options.model) as target:
+    with serve(model_path, options.model) as target:
         client = RecommenderClient(target, model_name=options.model, timeout_seconds=60)
         with client:
-            calls = _calls(client, _newest_version(model_path), requests)
-            latencies = _take_turns(calls, options.calls)
+            calls = _calls(client, newest_version(model_path), requests)
+            latencies = take_turns(
+                calls, num_calls=options.calls, num_requests=_NUM_REQUESTS
+            )
     result = _summarise(latencies, options)
     _show(result)
     if options.json:
@@ -94,49 +88,6 @@ def _check_same(in_process: Any, served: dict[str, np.ndarray]) -> None:
             np.testing.assert_array_equal(served[name], expected)
         else:
             np.testing.assert_allclose(served[name], expected, rtol=1e-5, atol=1e-6)
-
-
-def _take_turns(calls: dict[str, Call], num_calls: int) -> dict[str, np.ndarray]:
-    """Returns float `[num_calls]`: milliseconds of each kind of call."""
-    latencies: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        for index in range(_WARMUP_CALLS):
-            call(index % _NUM_REQUESTS)
-    for turn in track(range(num_calls // _CALLS_A_TURN), "Asking", transient=True):
-        for name, call in calls.items():
-            for step in range(_CALLS_A_TURN):
-                index = (turn * _CALLS_A_TURN + step) % _NUM_REQUESTS
-                start = time.perf_counter()
-                call(index)
-                latencies[name].append(1000 * (time.perf_counter() - start))
-    return {name: np.array(values) for name, values in latencies.items()}
-
-
-@contextmanager
-def _server(model_path: Path, model_name: str) -> Iterator[str]:
-    """Runs the embedded server in its own process; gives `host:port`."""
-    command = [sys.executable, "-m", "serving.server", "--port", "0"]
-    command += ["--model_name", model_name, "--model_base_path", str(model_path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        line = process.stdout.readline() if process.stdout else ""
-        if not line.startswith("LISTENING"):
-            raise SystemExit(
-                f"The server did not start for '{model_path}'. Run `make demo` first, "
-                "or give another run with --run_dir."
-            )
-        _, host, port = line.split()
-        yield f"{host}:{port}"
-    finally:
-        process.terminate()
-        process.wait(_START_SECONDS)
-
-
-def _newest_version(model_path: Path) -> Path:
-    return max(
-        (p for p in model_path.iterdir() if p.name.isdecimal()),
-        key=lambda p: int(p.name),
-    )
 
 
 def _summarise(

@@ -9,9 +9,8 @@ from tfrec.config_file import load_config
 ROOT = Path(__file__).parent.parent
 PATHS = sorted((ROOT / "configs").glob("*.yaml"))
 # Files that change another configuration need one to change.
-BASE = {
-    "demo": ["--data.events.paths", "[log.csv]", "--data.event_columns.timestamp=t"]
-}
+LOG = ["--data.events.paths", "[log.csv]", "--data.event_columns.timestamp=t"]
+BASE = {"demo": LOG, "beauty_text": LOG}
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
