@@ -1,4 +1,7 @@
-"""Exports a trained run as a SavedModel: `python -m export --run runs/demo`."""
+"""Exports a trained run as a SavedModel: `python -m export --run runs/demo`.
+
+`python -m export refresh` changes the catalogue of a model that was exported.
+"""
 
 import argparse
 import logging
@@ -11,9 +14,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from export import refresh_command
+
 if TYPE_CHECKING:
     from export.exporter import ExportReport
 
+_REFRESH = "refresh"  # The one subcommand.
 _DESCRIPTION = (
     "Turns a trained run into a version of a SavedModel that TensorFlow Serving "
     "loads: raw item ids and event types in, ranked item ids out. The version "
@@ -23,7 +29,8 @@ _DESCRIPTION = (
 _EPILOG = (
     "The model is written to <model_dir>/<model_name>/<version>/; `model_name` and "
     "`filters` come from the section `export` of the run's config.yaml. Serve it "
-    "with `python -m serving.server` or with the container in serving/."
+    "with `python -m serving.server` or with the container in serving/. A changed "
+    "catalogue needs no training: see `python -m export refresh --help`."
 )
 
 
@@ -36,7 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, or 1 if nothing was exported.
     """
-    options = _parser().parse_args(argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == [_REFRESH]:
+        return refresh_command.main(arguments[1:])
+    options = _parser().parse_args(arguments)
     # TensorFlow reads this when it is imported: warnings and errors only.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # Its Python side warns that the loader of sessions is old; servers use it.
@@ -86,9 +96,8 @@ def _parser() -> argparse.ArgumentParser:
 def _export(
     options: argparse.Namespace, on_step: Callable[[str], None]
 ) -> "ExportReport":
-    from tfrec.training.run import load_recommender
-
     from export.exporter import export_with_report
+    from tfrec.training.run import load_recommender
 
     recommender, dataset, config = load_recommender(options.run)
     # The folder may have moved since the training.

@@ -90,6 +90,7 @@ def export_with_report(
     version: int | None = None,
     model_dir: Path | None = None,
     on_step: Callable[[str], None] = lambda step: None,
+    write_more: Callable[[Path], None] = lambda folder: None,
 ) -> ExportReport:
     """Exports a recommender and tells what was checked.
 
@@ -101,6 +102,7 @@ def export_with_report(
         model_dir: Folder that holds `<model_name>/`; `None` for
             `config.model_path`.
         on_step: Called with the name of each step before it starts.
+        write_more: Writes further files into the folder `assets.extra`.
 
     Raises:
         ExportGateError: If the written model fails a gate; nothing is left of it.
@@ -124,6 +126,7 @@ def export_with_report(
             schema, dataset, recommender.max_history_length, module.filter_examples
         )
         warmup_path = _write_extra(draft, config, dataset, sampler)
+        write_more(draft.path / EXTRA_DIR)
         on_step("checking the written model")
         gates = run_gates(
             module,

@@ -80,6 +80,7 @@ class ServingModule(tf.Module):
         self._filters = _item_filters(schema, dataset, asset_dir)
         embeddings = tf.math.l2_normalize(recommender.candidate_embeddings(), axis=1)
         self._embeddings = tf.Variable(embeddings, trainable=False, name="candidates")
+        self._retired = dataset.retired
         self.model_variables: list[tf.Variable] = []
 
     @property
@@ -95,7 +96,8 @@ class ServingModule(tf.Module):
                 spec.name: tensor_spec(spec)
                 for spec in self.schema.signature_inputs(name)
             }
-            function = tf.function(getattr(self, name.value))
+            # Nothing here needs AutoGraph, which takes longer than all the rest.
+            function = tf.function(getattr(self, name.value), autograph=False)
             functions[name] = function.get_concrete_function(**specs)
         variables = {
             variable.ref(): variable
@@ -167,7 +169,7 @@ class ServingModule(tf.Module):
         embedding = tf.gather(self._embeddings, column)
         scores = tf.matmul(embedding, self._embeddings, transpose_b=True)
         scores = tf.where(is_item[:, tf.newaxis], scores, MISSING_SCORE)
-        scores = mask_items(scores, index[:, tf.newaxis])
+        scores = self._offered(mask_items(scores, index[:, tf.newaxis]))
         return self._best(scores, raw[K], self._num_columns(raw[K]))
 
     def embed_query(self, **raw: tf.Tensor) -> Tensors:
@@ -195,7 +197,7 @@ class ServingModule(tf.Module):
         self, raw: Mapping[str, tf.Tensor], seen: tf.Tensor, encoded: Any
     ) -> tf.Tensor:
         """Returns retrieval scores, -inf where the request does not want the item."""
-        scores = self._recommender.value.scores_of(encoded)
+        scores = self._offered(self._recommender.value.scores_of(encoded))
         excluded = self._items.lookup(raw[EXCLUDE_ITEM_IDS])
         # All of the history counts as seen, also what is too old to be read.
         seen = tf.where(raw[EXCLUDE_SEEN][:, tf.newaxis], seen, 0)
@@ -203,6 +205,12 @@ class ServingModule(tf.Module):
         for name, item_filter in self._filters.items():
             scores = item_filter.mask(scores, raw[FILTER_PREFIX + name])
         return scores
+
+    def _offered(self, scores: tf.Tensor) -> tf.Tensor:
+        """Sets the scores of items that are not sold any more to -inf."""
+        if not self._retired.any():
+            return scores
+        return tf.where(tf.constant(self._retired), MISSING_SCORE, scores)
 
     def _rank(
         self, request: Request, encoded: Any, index: tf.Tensor, scores: tf.Tensor

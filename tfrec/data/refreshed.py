@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from tfrec.data.catalogue import FIRST_TIMESTAMP
 from tfrec.data.store import (
     ITEM_ID,
     RETIRED,
-    TITLE,
     TRAIN_COUNT,
     PreparedDataset,
 )
@@ -87,7 +86,7 @@ class RefreshedDataset(PreparedDataset):
 
     @cached_property
     def differs(self) -> np.ndarray:
-        """bool `[num_items]`: items that are new, or not as training saw them."""
+        """Items that are new, or not as training saw them; bool `[num_items]`."""
         num_trained = len(self.trained.items)
         changed = differing_rows(self.items.slice(0, num_trained), self.trained.items)
         return np.append(changed, np.ones(len(self.items) - num_trained, bool))
@@ -114,8 +113,8 @@ def change_catalogue(
     """
     items = _with_retired(items)
     given = items.slice(0, 0) if given is None else given
-    place = {item: row for row, item in enumerate(items[ITEM_ID].to_pylist())}
-    ids = given[ITEM_ID].to_pylist()
+    place: dict[str, int] = {item: row for row, item in enumerate(_ids(items))}
+    ids = _ids(given)
     gone = _gone_rows(place, ids, removed, complete=complete)
     rows = np.array([place.get(item, -1) for item in ids], np.int64)
     known = np.flatnonzero(rows >= 0)
@@ -154,18 +153,21 @@ def differing_rows(first: pa.Table, second: pa.Table) -> np.ndarray:
     """Returns bool `[num_rows]`: rows with another title or attribute."""
     differs = np.zeros(len(first), bool)
     for name in _content_names(second)[1:]:
-        one, two = (t[name].combine_chunks() for t in (first, second))
-        if pa.types.is_floating(two.type):  # NaN is as unknown as null.
-            one, two = (pc.if_else(pc.is_nan(v), None, v) for v in (one, two))
-        same = pc.fill_null(pc.equal(one, two), False)
-        both_missing = pc.and_(pc.is_null(one), pc.is_null(two))
-        differs |= ~pc.or_(same, both_missing).to_numpy(zero_copy_only=False)
+        one, two = (t[name].to_numpy() for t in (first, second))
+        differs_here = one != two
+        if one.dtype.kind == "f":  # What is not known is the same as itself.
+            differs_here &= ~(np.isnan(one) & np.isnan(two))
+        differs |= differs_here
     return differs
+
+
+def _ids(items: pa.Table) -> list[str]:
+    return items[ITEM_ID].to_numpy().tolist()
 
 
 def _content_names(items: pa.Table) -> list[str]:
     """Returns the columns that a shop gives, the id first."""
-    own = (ITEM_ID, TRAIN_COUNT, RETIRED, "first_timestamp")
+    own = (ITEM_ID, TRAIN_COUNT, RETIRED, FIRST_TIMESTAMP)
     return [ITEM_ID, *(name for name in items.column_names if name not in own)]
 
 

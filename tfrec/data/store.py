@@ -144,7 +144,7 @@ class PreparedDataset:
 
     @cached_property
     def retired(self) -> np.ndarray:
-        """bool `[num_items]`: items that are known, but not recommended any more."""
+        """Items that are not recommended any more; bool `[num_items]`."""
         if RETIRED not in self.items.column_names:
             return np.zeros(len(self.items), bool)
         return self.items[RETIRED].to_numpy()

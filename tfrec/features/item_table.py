@@ -54,7 +54,7 @@ def build_item_table(
     text: np.ndarray | None = None,
     trained: ItemTable | None = None,
 ) -> ItemTable:
-    """Encodes the catalogue of a prepared dataset; `text`, `trained`: see `ItemTable`."""
+    """Encodes a catalogue; `text` and `trained` are explained at `ItemTable`."""
     items = dataset.items
     vocabularies = dataset.attribute_vocabularies
     indices, sizes, numbers, known, scales = {}, {}, {}, {}, {}

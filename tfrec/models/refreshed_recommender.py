@@ -1,0 +1,140 @@
+"""A trained recommender on a catalogue that has changed since."""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfrec.models.ranking_model import RankingModel
+from tfrec.models.recommender import TrainedRecommender
+from tfrec.models.retrieval_model import EncodedQueries, RetrievalModel
+from tfrec.models.trainable_model import TrainableModel
+from tfrec.schema import NUM_SPECIAL_INDICES
+from tfrec.text.reader import TextReader
+
+
+class LaterModels(NamedTuple):
+    """Models built for the changed catalogue, their weights not yet set.
+
+    Attributes:
+        retrieval: The retrieval model.
+        ranking: The ranking model; None where there is none.
+        text_reader: With the texts of the changed catalogue; None without text.
+    """
+
+    retrieval: RetrievalModel
+    ranking: RankingModel | None
+    text_reader: TextReader | None
+
+
+class RefreshedRecommender(TrainedRecommender):
+    """Answers for a changed catalogue without new training.
+
+    New items have no id vector of their own (they share that of the unknown item),
+    no neighbours and no demand: they are known by text and attributes. Changed
+    items keep what training learned of their id. All others keep their vectors bit
+    by bit.
+
+    Retrieval scores of unchanged items stay the same, too:
+
+        score(i) = s(i) - logsumexp over the items j of the training of s'(j)
+
+    where s' are the scores of the items *as they were trained*. A new item so has
+    the log of its weight relative to the trained catalogue; `exp` of a row sums to
+    1 over that one. (Over today's catalogue, every new item would lower the scores
+    of all, and so move the input of the ranking model.)
+
+    Args:
+        trained: The recommender as it was trained.
+        models: Built for the changed catalogue; get the weights of `trained`.
+        differs: bool `[num_items]`, items that are new or were changed; those of
+            the training come first.
+    """
+
+    def __init__(
+        self, trained: TrainedRecommender, models: LaterModels, differs: np.ndarray
+    ) -> None:
+        num_trained = trained.num_items
+        copy_weights(trained.retrieval, models.retrieval)
+        if models.ranking is not None and trained.ranking is not None:
+            copy_weights(trained.ranking, models.ranking)
+        super().__init__(
+            models.retrieval,
+            models.ranking,
+            num_candidates=trained.num_candidates,
+            text_reader=models.text_reader,
+        )
+        # The same sums over more rows may differ in the last bit: kept as they were.
+        rows = np.append(np.ones(NUM_SPECIAL_INDICES, bool), ~differs)
+        for mine, theirs, kept in (
+            (self._item_vectors, trained._item_vectors, rows),
+            (self._candidates, trained._candidates, ~differs),
+            (self._texts, trained._texts, rows),
+        ):
+            if mine is not None and theirs is not None:
+                mine.assign(_keep(theirs, mine, kept))
+        if models.ranking is not None and trained.ranking is not None:
+            vectors = tf.cast(self._item_vectors, models.ranking.items.dtype)
+            models.ranking.items.assign(_keep(trained.ranking.items, vectors, rows))
+        self.num_trained = num_trained
+        replaced = np.flatnonzero(differs[:num_trained])
+        self._has_replaced = len(replaced) > 0
+        self._mask = tf.constant(
+            np.where(differs[:num_trained], -np.inf, 0.0), tf.float32
+        )
+        self._replaced = tf.gather(tf.constant(trained._candidates), replaced)
+        self._replaced_bias = tf.gather(trained.retrieval.item_bias(), replaced)
+
+    def refresh(self) -> None:
+        """Is not possible: trained weights and later catalogue belong together."""
+        raise ValueError(
+            "A refreshed recommender is not trained on. Train the run again and "
+            "refresh its catalogue anew."
+        )
+
+    def scores_of(self, encoded: EncodedQueries) -> tf.Tensor:
+        """Returns scores over the catalogue, see the class."""
+        scores = self.retrieval.scores(encoded, self._candidates)
+        trained = scores[:, : self.num_trained]
+        if self._has_replaced:
+            queries = encoded.embeddings * tf.exp(-self.retrieval.log_temperature)
+            before = tf.matmul(queries, self._replaced, transpose_b=True)
+            before += self._replaced_bias
+            trained = tf.concat([trained + self._mask, before], axis=1)
+        return scores - tf.reduce_logsumexp(trained, axis=1, keepdims=True)
+
+
+def copy_weights(trained: TrainableModel, later: TrainableModel) -> None:
+    """Copies weights into a model of a larger catalogue.
+
+    Tables by item get rows of zeros behind those of the training.
+
+    Raises:
+        ValueError: If the models are not of one kind.
+    """
+    for old, new in zip(trained.weights, later.weights, strict=True):
+        missing = _num_rows(new) - _num_rows(old)
+        if missing < 0 or old.shape[1:] != new.shape[1:] or old.dtype != new.dtype:
+            raise ValueError(
+                "`later` must be the model of `trained` for a larger catalogue. "
+                f"Received: the weight '{new.name}' of {new.shape}, {new.dtype.name} "
+                f"for '{old.name}' of {old.shape}, {old.dtype.name}."
+            )
+        new.assign(_pad(old.read_value(), missing))
+
+
+def _num_rows(values: tf.Tensor) -> int:
+    return (values.shape.as_list() or [0])[0] or 0
+
+
+def _pad(values: tf.Tensor, num_rows: int) -> tf.Tensor:
+    if not num_rows:
+        return values
+    return tf.pad(values, [[0, num_rows], *[[0, 0]] * (values.shape.rank - 1)])
+
+
+def _keep(old: tf.Tensor, new: tf.Tensor, kept: np.ndarray) -> tf.Tensor:
+    """Returns `old` in the rows to be kept, else `new`."""
+    old, new = tf.convert_to_tensor(old), tf.convert_to_tensor(new)
+    padded = _pad(old, _num_rows(new) - _num_rows(old))
+    return tf.where(kept[:, np.newaxis], padded, new)
