@@ -10,6 +10,7 @@ COMMANDS = {
     "prepare": "Clean and split a log into a prepared dataset.",
     "train": "Prepare if needed, train retrieval and ranking, evaluate.",
     "evaluate": "Evaluate a trained run and the baselines.",
+    "compare-encoders": "Choose a text encoder: quality, speed and size of several.",
     "report": "Show the results of one or more runs.",
 }
 
@@ -34,8 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"tfrec: unknown command `{command}`.{hint}\n", file=sys.stderr)
         print(_usage(), file=sys.stderr)
         return 2
+    module = command.replace("-", "_")
     sys.argv[0] = f"tfrec {command}"  # Named so in usage lines.
-    return int(importlib.import_module(f"tfrec.{command}").main(options) or 0)
+    return int(importlib.import_module(f"tfrec.{module}").main(options) or 0)
 
 
 def _usage() -> str:

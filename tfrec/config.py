@@ -119,6 +119,13 @@ class RankingConfig(FrozenConfig):
     attention_dim: int = Field(32, ge=1, description="Width of target attention.")
     dropout: float = Field(0.3, ge=0, lt=1, description="Share of dropped units.")
     listwise_weight: float = Field(1.0, ge=0, description="Softmax over candidates.")
+    novel_weight: float = Field(
+        0.0,
+        ge=0,
+        description="Softmax over the candidates that the history does not hold. For "
+        "shops whose customers repeat themselves: repeats are easy, and alone they "
+        "would say little about the order of what is new.",
+    )
     pointwise_weight: float = Field(1.0, ge=0, description="Cross-entropy per head.")
     max_training_queries: int = Field(
         50_000, ge=1, description="Queries that candidates are mined for."

@@ -243,6 +243,19 @@ def test_weights_of_the_losses_are_those_of_the_configuration():
     assert loss(2.0, 3.0) == pytest.approx(together, rel=1e-5)
 
 
+def test_novel_loss_takes_what_was_met_out_of_the_list():
+    # Of the candidates 2, 4 and 5 the history holds 2.
+    lists = inputs([[2, 3]], [[2, 4, 5]])
+    labels = tf.constant([[[1, 0], [1, 0], [0, 0]]], tf.int8)
+    settings = {"pointwise_weight": 0.0, "listwise_weight": 0.0}
+    model = shuffled(make_model(**settings, novel_weight=2.0))
+    logits = model(lists).numpy()[0, :, 0]
+    # One list has a positive: candidate 4 among 4 and 5. The other head has none.
+    expected = np.log(np.exp(logits[1]) + np.exp(logits[2])) - logits[1]
+    loss = model.compute_loss(RankingBatch(lists, labels))
+    assert float(loss) == pytest.approx(2.0 * expected, rel=1e-4)
+
+
 def test_gradients_reach_every_weight():
     model = shuffled(make_model(context_sizes={"device": 3, "basket": 0}))
     lists = inputs([[2, 3]], [[4, 5]], device=[2], basket=[3.0])

@@ -82,14 +82,22 @@ def cross_features(
         numbers.append(
             _differences(values, known, candidate_index, request.item_index, pools)
         )
-    met = tf.equal(candidate_index[:, :, tf.newaxis], request.item_index[:, tf.newaxis])
-    met &= (candidate_index > 1)[:, :, tf.newaxis]
+    met = meetings(request, candidate_index)
     times_met = tf.reduce_sum(tf.cast(met, tf.int32), axis=2)
     last = tf.where(met, request.timestamps[:, tf.newaxis], 0)
     last = tf.reduce_max(tf.pad(last, [[0, 0], [0, 0], [0, 1]]), axis=2)
     now = request.request_timestamp[:, tf.newaxis]
     bucket = gap_bucket(now - last, (last > 0) & (now > 0))
     return CrossFeatures(tf.concat(numbers, axis=2), times_met, bucket)
+
+
+def meetings(request: Request, candidate_index: tf.Tensor) -> tf.Tensor:
+    """Returns bool `[batch_size, num_candidates, history_length]`: is it this event?
+
+    Padding and unknown items (index 0 and 1) were never met.
+    """
+    met = tf.equal(candidate_index[:, :, tf.newaxis], request.item_index[:, tf.newaxis])
+    return met & (candidate_index > 1)[:, :, tf.newaxis]
 
 
 def _log_count(item_table: ItemTable, candidate_index: tf.Tensor) -> tf.Tensor:

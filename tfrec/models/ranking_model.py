@@ -14,6 +14,7 @@ from tfrec.models.event_encoder import NUM_COUNT_BUCKETS
 from tfrec.models.ranking_features import (
     NeighbourWeights,
     cross_features,
+    meetings,
     neighbour_features,
 )
 from tfrec.models.target_attention import TargetAttention
@@ -226,8 +227,15 @@ class RankingModel(TrainableModel):
         loss = self.settings.pointwise_weight * self._pointwise_loss(
             labels, logits, defined
         )
-        return loss + self.settings.listwise_weight * listwise_softmax_loss(
+        loss += self.settings.listwise_weight * listwise_softmax_loss(
             labels, logits, defined
+        )
+        if self.settings.novel_weight == 0.0:
+            return loss
+        inputs = batch.inputs
+        met = tf.reduce_any(meetings(inputs.request, inputs.candidate_index), axis=2)
+        return loss + self.settings.novel_weight * listwise_softmax_loss(
+            labels, logits, defined & ~tf.expand_dims(met, -1)
         )
 
     def _pointwise_loss(

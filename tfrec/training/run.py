@@ -55,10 +55,21 @@ def train(config: ExperimentConfig) -> dict[str, Any]:
     strategy = make_strategy(config.training)
     dataset = prepare(config)
     write_run_record(config)
+    recommender = train_models(config, dataset, strategy)
+    with Timings(path / TIMINGS_FILE).measure("evaluate"):
+        return evaluate_run(config, dataset, recommender)
+
+
+def train_models(
+    config: ExperimentConfig,
+    dataset: PreparedDataset,
+    strategy: tf.distribute.Strategy,
+) -> TrainedRecommender:
+    """Trains what is not trained of a run; the weights are kept in its folder."""
     if config.training.mixed_precision:
         tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     tf.keras.utils.set_random_seed(config.seed)
-    timings = Timings(path / TIMINGS_FILE)
+    timings = Timings(config.run_path / TIMINGS_FILE)
     with timings.measure("text"):
         texts = load_shop_texts(config, dataset, dataset.load_sequences())
     item_table = build_item_table(dataset, text=None if texts is None else texts.items)
@@ -70,9 +81,7 @@ def train(config: ExperimentConfig) -> dict[str, Any]:
         )
     with timings.measure("finetune"):
         _finetune_stage(config, dataset, retrieval, ranking, strategy, texts)
-    with timings.measure("evaluate"):
-        recommender = _join(config, retrieval, ranking, texts)
-        return evaluate_run(config, dataset, recommender)
+    return _join(config, retrieval, ranking, texts)
 
 
 class Timings:

@@ -1,0 +1,74 @@
+"""A prepared dataset from which some items are hidden until the test."""
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from tfrec.data.store import ITEM_ID, TEST, TRAIN_COUNT, EventSequences, PreparedDataset
+from tfrec.schema import NUM_SPECIAL_INDICES
+
+
+class HeldOutDataset(PreparedDataset):
+    """Hides a share of the items, as if they were launched with the test.
+
+    Events of hidden items are left out of training and validation, also where they
+    are history; those of the test stay. The items stay in the catalogue, without
+    training events. Which ones are hidden hangs on a hash of their ids alone: those
+    whose SHA-256, as hex, sorts last.
+
+    Args:
+        path: Folder of the prepared dataset.
+        share: Of the items, in (0, 1).
+
+    Raises:
+        ValueError: If `share` is out of its range.
+    """
+
+    def __init__(self, path: Path, *, share: float) -> None:
+        super().__init__(path)
+        if not 0.0 < share < 1.0:
+            raise ValueError(
+                f"`share` of hidden items must lie in (0, 1). Received: share={share}."
+            )
+        self.share = share
+
+    @cached_property
+    def is_hidden(self) -> np.ndarray:
+        """Bool `[num_items + 2]`, True for hidden items."""
+        ids = super().items[ITEM_ID].to_pylist()
+        digests = [hashlib.sha256(item.encode()).hexdigest() for item in ids]
+        order = np.argsort(digests)
+        hidden = np.zeros(len(ids) + NUM_SPECIAL_INDICES, bool)
+        number = max(round(self.share * len(ids)), 1)
+        hidden[order[-number:] + NUM_SPECIAL_INDICES] = True
+        return hidden
+
+    @cached_property
+    def items(self) -> pa.Table:
+        """The catalogue; hidden items have no training events."""
+        table = super().items
+        counts = table[TRAIN_COUNT].to_numpy().copy()
+        counts[self.is_hidden[NUM_SPECIAL_INDICES:]] = 0
+        column = table.column_names.index(TRAIN_COUNT)
+        return table.set_column(column, TRAIN_COUNT, pa.array(counts))
+
+    def load_sequences(self, *, shard: int = 0, num_shards: int = 1) -> EventSequences:
+        """Reads the sequences without the hidden events."""
+        whole = super().load_sequences(shard=shard, num_shards=num_shards)
+        kept = ~self.is_hidden[whole.item_index] | (whole.split == TEST)
+        before = np.concatenate([[0], np.cumsum(kept)])
+        return EventSequences(
+            user_ids=whole.user_ids,
+            offsets=before[whole.offsets].astype(np.int64),
+            item_index=whole.item_index[kept],
+            event_type_index=whole.event_type_index[kept],
+            timestamps=whole.timestamps[kept],
+            dwell_seconds=whole.dwell_seconds[kept],
+            session_index=whole.session_index[kept],
+            split=whole.split[kept],
+            query_text=whole.query_text[kept],
+            context={name: values[kept] for name, values in whole.context.items()},
+        )

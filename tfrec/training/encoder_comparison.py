@@ -1,0 +1,165 @@
+"""Trains one retrieval model a text encoder, and measures what each is good for."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tfrec.config import ExperimentConfig, TextConfig
+from tfrec.data.held_out import HeldOutDataset
+from tfrec.data.prepare import prepare
+from tfrec.data.store import EventSequences, PreparedDataset
+from tfrec.evaluation.evaluate import evaluate
+from tfrec.evaluation.model_scorers import RetrievalScorer
+from tfrec.evaluation.protocols import EvaluationQueries, build_queries
+from tfrec.evaluation.search import evaluate_search
+from tfrec.models.recommender import TrainedRecommender
+from tfrec.run_record import write_json
+from tfrec.schema import NUM_SPECIAL_INDICES
+from tfrec.training.run import train_models
+from tfrec.training.strategies import make_strategy
+
+K = 10
+SPEED_TEXTS = 512  # Of the catalogue, encoded to tell the speed.
+LATENCY_CALLS = 200
+
+
+def compare_encoders(
+    config: ExperimentConfig,
+    encoders: Mapping[str, TextConfig | None],
+    *,
+    hidden_share: float,
+    folder: Path,
+) -> dict[str, dict[str, float | None]]:
+    """Trains and measures; a finished encoder is read again, not trained again.
+
+    Every model is a retrieval model without ranking, trained on the same data, from
+    which `hidden_share` of the items are hidden until the test (`HeldOutDataset`).
+
+    Args:
+        config: The experiment; its own `text` and `ranking` are not used.
+        encoders: Text configuration by name; None is the model of ids and
+            attributes alone.
+        hidden_share: Share of the items that are hidden.
+        folder: Gets a run a model, and `comparison.json`.
+
+    Returns:
+        Per name: `NDCG@10` (targets that were not hidden), `cold_Recall@10` (hidden
+        ones), `search_NDCG@10` (None without searches), `parameters`,
+        `texts_per_second`, `ms_per_search`, `megabytes`; None where there is no
+        encoder.
+    """
+    prepared = prepare(config)
+    dataset = HeldOutDataset(prepared.path, share=hidden_share)
+    rows = {}
+    for name, text in encoders.items():
+        own = config.model_copy(
+            update={
+                "name": name,
+                "text": text,
+                "ranking": None,
+                "run_dir": folder / name,
+            }
+        )
+        own.run_path.mkdir(parents=True, exist_ok=True)
+        recommender = train_models(own, dataset, make_strategy(own.training))
+        rows[name] = measure(own, dataset, recommender)
+        write_json(folder / "comparison.json", rows)
+    return rows
+
+
+def measure(
+    config: ExperimentConfig, dataset: HeldOutDataset, recommender: TrainedRecommender
+) -> dict[str, float | None]:
+    """Measures one trained model, see `compare_encoders`."""
+    sequences = dataset.load_sequences()
+    settings = config.evaluation
+    queries = build_queries(
+        sequences, config.experiment_schema, split="test", targets=settings.targets
+    )
+    result = evaluate(
+        [RetrievalScorer(recommender)],
+        sequences,
+        queries,
+        train_counts=dataset.item_vocabulary.counts,
+        ks=(K,),
+        exclude_seen=settings.exclude_seen,
+        num_bootstrap=10,
+        seed=config.seed,
+    ).to_json()
+    cold = result["scorers"]["retrieval"]["slices"]["item_popularity"].get("cold")
+    return {
+        f"NDCG@{K}": _of_known_items(recommender, dataset, sequences, queries, config),
+        f"cold_Recall@{K}": None if cold is None else cold[f"Recall@{K}"],
+        f"search_NDCG@{K}": _search(config, dataset, sequences, recommender),
+        **_cost(recommender),
+    }
+
+
+def _of_known_items(
+    recommender: TrainedRecommender,
+    dataset: HeldOutDataset,
+    sequences: EventSequences,
+    queries: EvaluationQueries,
+    config: ExperimentConfig,
+) -> float:
+    """NDCG of the queries whose positives were all known to training."""
+    hidden = dataset.is_hidden[queries.positive_items]
+    number = np.bincount(
+        queries.query_of_positive[hidden], minlength=queries.num_queries
+    )
+    result = evaluate(
+        [RetrievalScorer(recommender)],
+        sequences,
+        queries.take(np.flatnonzero(number == 0)),
+        train_counts=dataset.item_vocabulary.counts,
+        ks=(K,),
+        exclude_seen=config.evaluation.exclude_seen,
+        num_bootstrap=10,
+        seed=config.seed,
+    ).to_json()
+    return result["scorers"]["retrieval"]["metrics"][f"NDCG@{K}"]
+
+
+def _search(
+    config: ExperimentConfig,
+    dataset: PreparedDataset,
+    sequences: EventSequences,
+    recommender: TrainedRecommender,
+) -> float | None:
+    found = evaluate_search(config, dataset, sequences, recommender, split="test")
+    if found is None:
+        return None
+    return found["scorers"]["retrieval"]["metrics"][f"NDCG@{K}"]
+
+
+def _cost(recommender: TrainedRecommender) -> dict[str, float | None]:
+    reader = recommender.text_reader
+    if reader is None:
+        names = ("parameters", "texts_per_second", "ms_per_search", "megabytes")
+        return dict.fromkeys(names)
+    weights = reader.encoder.weights
+    texts = [text for text in reader.item_texts if text][:SPEED_TEXTS]
+    encode = tf.function(
+        reader.encoder.encode, input_signature=[tf.TensorSpec([None], tf.string)]
+    )
+    encode(tf.constant(texts[:8]))
+    started = time.perf_counter()
+    encode(tf.constant(texts))
+    texts_per_second = len(texts) / (time.perf_counter() - started)
+    times = []
+    for text in np.resize(np.array(texts, object), LATENCY_CALLS):
+        query = tf.constant([text])
+        started = time.perf_counter()
+        encode(query)
+        times.append(time.perf_counter() - started)
+    num_bytes = sum(w.shape.num_elements() * w.dtype.size for w in weights)
+    kept = recommender.num_items + NUM_SPECIAL_INDICES
+    return {
+        "parameters": float(sum(w.shape.num_elements() for w in weights)),
+        "texts_per_second": texts_per_second,
+        "ms_per_search": 1e3 * float(np.median(times)),
+        "megabytes": (num_bytes + 4 * kept * reader.text_dim) / 1e6,
+    }
