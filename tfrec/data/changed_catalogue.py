@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 from ibis.backends.duckdb import Backend
 from ibis.common.exceptions import IbisError
@@ -52,7 +53,7 @@ def read_changed_items(data: DataConfig, path: Path) -> pa.Table:
             if report.warnings.get(_GARBAGE):
                 raise ValueError(_explain_garbage(data, engine, path))
             return engine.to_pyarrow(given)
-        except (ValueError, IbisError) as error:
+        except (ValueError, IbisError, duckdb.Error) as error:
             raise ValueError(
                 f"'{path}' cannot be used as a catalogue: {error}"
             ) from error
