@@ -11,6 +11,9 @@ texts of items are encoded beforehand; a search adds at most 15 ms at p50, with
 MiniLM. What is in the folder already is not trained or exported again.
 """
 
+# The messages of tensorflow-serving-api are made at import and have no stubs.
+# pyright: reportAttributeAccessIssue=false
+
 import argparse
 import contextlib
 import sys
@@ -24,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from tfrec_client import RecommendationRequest, RecommenderClient
 from tfrec_client.codec import encode_requests
+from tfrec_client.transport import Connection
 
 from benchmarks.serving_calls import Call, newest_version, serve, take_turns
 from serving.load_test import draw_requests
@@ -141,17 +145,25 @@ def _calls(
     kind: str,
     requests: list[RecommendationRequest],
 ) -> dict[str, Call]:
-    import tensorflow as tf
-    import tensorflow_text  # noqa: F401  Registers its ops.
+    from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
-    model: Any = tf.saved_model.load(str(path))
-    function = model.signatures[_SIGNATURE]
+    from serving.server.loaded_model import LoadedModel
+
+    # As the server runs it: calls of `tf.saved_model.load` hand over every variable
+    # of the encoder anew, and would measure that.
+    model = LoadedModel("tfrec", int(path.name), path)
     inputs = client.metadata()[_SIGNATURE].inputs
     arrays = [encode_requests([request], inputs) for request in requests]
-    tensors = [{n: tf.constant(a) for n, a in row.items()} for row in arrays]
+    connection = Connection("in process", "tfrec")
+    messages = [
+        PredictRequest.FromString(
+            connection.predict_request(_SIGNATURE, row).SerializeToString()
+        )
+        for row in arrays
+    ]
 
     def in_process(index: int) -> object:
-        return {n: t.numpy() for n, t in function(**tensors[index]).items()}
+        return model.predict(messages[index])
 
     def served(index: int) -> object:
         return client.predict(_SIGNATURE, arrays[index])

