@@ -2,11 +2,10 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -77,7 +76,7 @@ def _encode_missing(
 ) -> dict[bytes, np.ndarray]:
     done: dict[bytes, np.ndarray] = {}
     unwritten: dict[bytes, np.ndarray] = {}
-    call = _batch_function(encoder)
+    call = encoder.graph_call
     with _progress() as progress:
         task = progress.add_task(description, total=len(missing))
         last_flush = time.monotonic()
@@ -94,18 +93,6 @@ def _encode_missing(
             if unwritten:
                 write_shard(shard_dir, unwritten)
     return done | unwritten
-
-
-def _batch_function(encoder: TextEncoder) -> Callable[..., tf.Tensor]:
-    """Returns the encoder as one graph for batches of every shape."""
-    signature = [tf.TensorSpec([None, None], tf.int32)]
-    signature += [tf.TensorSpec([None, None], tf.bool)]
-
-    @tf.function(input_signature=signature)
-    def call(token_ids: tf.Tensor, padding_mask: tf.Tensor) -> tf.Tensor:
-        return encoder(TextTokens(token_ids, padding_mask), training=False)
-
-    return call
 
 
 def _batches(

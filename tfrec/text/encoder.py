@@ -1,8 +1,9 @@
 """What every text encoder is: texts in, one vector a text out."""
 
+import functools
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -73,6 +74,20 @@ class TextEncoder(tf.keras.layers.Layer):
     def saved_resources(self) -> list[tf.Module]:
         """Look-up tables and loaded models that an export must keep hold of."""
         return []
+
+    @functools.cached_property
+    def graph_call(self) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
+        """`call` on token ids and mask as one graph, for batches of every shape."""
+        signature = [
+            tf.TensorSpec([None, None], tf.int32),
+            tf.TensorSpec([None, None], tf.bool),
+        ]
+
+        @tf.function(input_signature=signature)
+        def graph_call(token_ids: tf.Tensor, padding_mask: tf.Tensor) -> tf.Tensor:
+            return self(TextTokens(token_ids, padding_mask), training=False)
+
+        return graph_call
 
     @abstractmethod
     def hash_parts(self) -> Iterable[str]:
