@@ -148,7 +148,10 @@ def export_schema(dataset: PreparedDataset, config: ExperimentConfig) -> Schema:
     """
     schema = config.experiment_schema
     prepared = dataclasses.replace(
-        dataset.schema, filters=schema.filters, has_text=schema.has_text
+        dataset.schema,
+        filters=schema.filters,
+        has_text=schema.has_text,
+        has_ranking=schema.has_ranking,
     )
     if prepared != schema:
         names = [

@@ -20,20 +20,22 @@ _PROGRAM = "tfrec compare-encoders"
 _DESCRIPTION = (
     "Trains one retrieval model a text encoder on the same data and prints what each "
     "is good for: quality for known items, for items that training never saw (a share "
-    "is hidden until the test), and of searches; parameters, texts a second, "
-    "milliseconds a search and megabytes. Options that are not named here are fields "
+    "is hidden until the test), and of searches (NDCG@10); its weights, texts a "
+    "second, milliseconds a search, and megabytes of weights and cached vectors. "
+    "Options that are not named here are fields "
     "of the configuration, such as `--text.max_length 48`."
 )
 ENCODERS = ("none", "minilm", "scratch", "word_vectors")
-_COLUMNS = {
-    "NDCG@10": "{:.4f}",
-    "cold_Recall@10": "{:.4f}",
-    "search_NDCG@10": "{:.4f}",
-    "parameters": "{:,.0f}",
-    "texts_per_second": "{:,.0f}",
-    "ms_per_search": "{:.1f}",
-    "megabytes": "{:,.1f}",
-}
+# Figure, its header, and how it is written.
+_COLUMNS = (
+    ("NDCG@10", "NDCG@10", "{:.4f}"),
+    ("cold_Recall@10", "cold R@10", "{:.4f}"),
+    ("search_NDCG@10", "search", "{:.4f}"),
+    ("parameters", "weights", "{:,.0f}"),
+    ("texts_per_second", "texts/s", "{:,.0f}"),
+    ("ms_per_search", "ms", "{:.1f}"),
+    ("megabytes", "MB", "{:,.1f}"),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,22 +90,22 @@ def _table(
 ) -> Table:
     title = f"Text encoders, {hidden_share:.0%} of the items hidden until the test"
     table = Table("encoder", title=title, title_justify="left")
-    for name in _COLUMNS:
-        table.add_column(name.replace("_", " "), justify="right")
+    for _, header, _ in _COLUMNS:
+        table.add_column(header, justify="right", no_wrap=True)
     for name, row in rows.items():
         table.add_row(name, *_cells(row))
     return table
 
 
 def _markdown(rows: Mapping[str, Mapping[str, float | None]]) -> str:
-    names = ["encoder", *(name.replace("_", " ") for name in _COLUMNS)]
+    names = ["encoder", *(header for _, header, _ in _COLUMNS)]
     lines = [names, ["---", *["---:"] * len(_COLUMNS)]]
     lines += [[name, *_cells(row)] for name, row in rows.items()]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _cells(row: Mapping[str, float | None]) -> list[str]:
-    values = ((row[name], style) for name, style in _COLUMNS.items())
+    values = ((row[name], style) for name, _, style in _COLUMNS)
     return ["–" if value is None else style.format(value) for value, style in values]
 
 

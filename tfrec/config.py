@@ -272,5 +272,7 @@ class ExperimentConfig(FrozenConfig):
     def experiment_schema(self) -> Schema:
         """The schema of data and requests."""
         return self.data.build_schema(
-            self.export.filters, has_text=self.text is not None
+            self.export.filters,
+            has_text=self.text is not None,
+            has_ranking=self.ranking is not None,
         )

@@ -199,7 +199,11 @@ class DataConfig(FrozenConfig):
         return self
 
     def build_schema(
-        self, filters: tuple[str, ...] = (), *, has_text: bool = False
+        self,
+        filters: tuple[str, ...] = (),
+        *,
+        has_text: bool = False,
+        has_ranking: bool = True,
     ) -> Schema:
         """Returns the schema that this configuration declares."""
         return Schema(
@@ -211,4 +215,5 @@ class DataConfig(FrozenConfig):
             filters=filters,
             has_timestamps=self.event_columns.timestamp is not None,
             has_text=has_text,
+            has_ranking=has_ranking,
         )

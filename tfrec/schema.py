@@ -138,6 +138,7 @@ class Schema:
         filters: Names of item attributes that a request may filter by.
         has_timestamps: False where the log knows only an order.
         has_text: Whether a language model reads titles and searches.
+        has_ranking: False for retrieval alone: there are no heads.
     """
 
     event_types: tuple[str, ...]
@@ -148,6 +149,7 @@ class Schema:
     filters: tuple[str, ...] = ()
     has_timestamps: bool = True
     has_text: bool = False
+    has_ranking: bool = True
 
     def __post_init__(self) -> None:
         unknown = [t for t in self.target_event_types if t not in self.event_types]
@@ -278,6 +280,8 @@ class Schema:
     @property
     def heads(self) -> tuple[str, ...]:
         """Output names of the ranking heads, one per head event type."""
+        if not self.has_ranking:
+            return ()
         types = self.head_event_types or self.target_event_types
         return tuple(t + PROBABILITY_SUFFIX for t in types)
 
@@ -315,6 +319,7 @@ class Schema:
             filters=tuple(data["filters"]),
             has_timestamps=bool(data["has_timestamps"]),
             has_text=bool(data.get("has_text", False)),
+            has_ranking=bool(data.get("has_ranking", True)),
         )
 
     @property

@@ -36,9 +36,14 @@ class HeldOutDataset(PreparedDataset):
         self.share = share
 
     @cached_property
+    def _all_items(self) -> pa.Table:
+        # Not `super().items`: it would be cached in the place of this class's own.
+        return PreparedDataset(self.path).items
+
+    @cached_property
     def is_hidden(self) -> np.ndarray:
         """Bool `[num_items + 2]`, True for hidden items."""
-        ids = super().items[ITEM_ID].to_pylist()
+        ids = self._all_items[ITEM_ID].to_pylist()
         digests = [hashlib.sha256(item.encode()).hexdigest() for item in ids]
         order = np.argsort(digests)
         hidden = np.zeros(len(ids) + NUM_SPECIAL_INDICES, bool)
@@ -49,7 +54,7 @@ class HeldOutDataset(PreparedDataset):
     @cached_property
     def items(self) -> pa.Table:
         """The catalogue; hidden items have no training events."""
-        table = super().items
+        table = self._all_items
         counts = table[TRAIN_COUNT].to_numpy().copy()
         counts[self.is_hidden[NUM_SPECIAL_INDICES:]] = 0
         column = table.column_names.index(TRAIN_COUNT)
