@@ -73,6 +73,7 @@ class ServingModule(tf.Module):
         # Held untracked, so that Keras models in it are not saved layer by layer:
         # only the variables that the signatures read belong into the export.
         self._recommender = _Untracked(recommender)
+        self._resources = list(recommender.saved_resources)
         self._items = VocabularyLookup(
             dataset.item_vocabulary, asset_dir / "item_id.txt"
         )

@@ -106,6 +106,7 @@ class FakeRecommender:
     """
 
     max_history_length = 4
+    saved_resources = ()
     num_candidates = 5
 
     def __init__(

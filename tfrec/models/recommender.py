@@ -1,5 +1,6 @@
 """Both trained models behind one interface, as evaluation and export use them."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -32,6 +33,11 @@ class Recommender(Protocol):
     num_items: int
     max_history_length: int
     num_candidates: int
+
+    @property
+    def saved_resources(self) -> Sequence[Any]:
+        """Look-up tables and loaded models that an export must keep hold of."""
+        ...
 
     def encode_texts(self, texts: tf.Tensor) -> tf.Tensor | tuple[()]:
         """Encodes search texts for `Request.query_text`; `()` if it reads none."""
@@ -138,6 +144,11 @@ class TrainedRecommender(tf.Module):
     def reads_histories(self) -> bool:
         """Whether a request needs `Request.history_text`."""
         return self.text_reader is not None and self.text_reader.reads_histories
+
+    @property
+    def saved_resources(self) -> Sequence[Any]:
+        """Look-up tables of the text encoder, see `Recommender`."""
+        return () if self.text_encoder is None else self.text_encoder.saved_resources
 
     @property
     def text_encoder(self) -> TextEncoder | None:
