@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from export.branches import keep_branches_apart
 from export.dense_reads import use_dense_reads
 from export.gates import GateResult, run_gates
 from export.model_card import write_model_card
@@ -176,6 +177,7 @@ def _save(module: ServingModule, path: Path) -> None:
     }
     tf.saved_model.save(module, str(path), signatures=signatures)
     use_dense_reads(path)
+    keep_branches_apart(path)
 
 
 def _write_extra(
