@@ -15,7 +15,7 @@ class Doubles(tf.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.factor = tf.Variable(2.0)
+        self.factor = tf.Variable(tf.constant(2.0))
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
     def __call__(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
