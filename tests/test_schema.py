@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -91,10 +92,31 @@ def test_similar_items_takes_an_item_and_k() -> None:
         (SignatureName.RETRIEVE, ["item_ids", "scores"]),
         (SignatureName.RANK, ["scores", "cart_probability", "purchase_probability"]),
         (SignatureName.SIMILAR_ITEMS, ["item_ids", "scores"]),
+        (SignatureName.EMBED_QUERY, ["embedding"]),
+        (SignatureName.EMBED_TEXT, ["embedding"]),
     ],
 )
 def test_outputs_of_signatures(signature: SignatureName, expected: list[str]) -> None:
     assert [f.name for f in SCHEMA.signature_outputs(signature)] == expected
+
+
+def test_texts_are_embedded_only_where_a_language_model_reads_them() -> None:
+    reading = replace(SCHEMA, has_text=True)
+    assert set(reading.signatures) == set(SignatureName)
+    assert set(reading.signatures) - set(SCHEMA.signatures) == {"embed_text"}
+    assert Schema.from_json(reading.to_json()).has_text
+    assert reading.schema_hash != SCHEMA.schema_hash
+    (text,) = reading.signature_inputs(SignatureName.EMBED_TEXT)
+    assert (text.name, text.dtype, text.shape) == ("text", "string", ())
+
+
+def test_embedded_query_knows_who_asks_but_not_what_may_be_answered() -> None:
+    recommend = SCHEMA.signature_inputs(SignatureName.RECOMMEND)
+    embed = SCHEMA.signature_inputs(SignatureName.EMBED_QUERY)
+    assert set(embed) <= set(recommend)
+    left_out = {f.name for f in recommend} - {f.name for f in embed}
+    filters = {"filter_" + name for name in SCHEMA.filters}
+    assert left_out == {"k", "exclude_item_ids", "exclude_seen", *filters}
 
 
 def test_numeric_context_means_nothing_said_by_nan() -> None:
