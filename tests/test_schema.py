@@ -113,7 +113,8 @@ def test_texts_are_embedded_only_where_a_language_model_reads_them() -> None:
 def test_embedded_query_knows_who_asks_but_not_what_may_be_answered() -> None:
     recommend = SCHEMA.signature_inputs(SignatureName.RECOMMEND)
     embed = SCHEMA.signature_inputs(SignatureName.EMBED_QUERY)
-    assert set(embed) <= set(recommend)
+    of_recommend = {(f.name, f.dtype, f.shape) for f in recommend}
+    assert {(f.name, f.dtype, f.shape) for f in embed} <= of_recommend
     left_out = {f.name for f in recommend} - {f.name for f in embed}
     filters = {"filter_" + name for name in SCHEMA.filters}
     assert left_out == {"k", "exclude_item_ids", "exclude_seen", *filters}
