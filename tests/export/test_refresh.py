@@ -246,6 +246,18 @@ def test_unchanged_items_keep_their_vectors_bit_by_bit(run, before, after):
     np.testing.assert_array_equal(items[1][2 : NUM_ITEMS + 2][kept], items[0][2:][kept])
 
 
+def test_new_items_look_to_ranking_like_items_that_nobody_met(before, after):
+    trained, later = before.recommender.ranking, after.recommender.ranking
+    assert later.demand.shape[0] == trained.demand.shape[0] + 2
+    demand = later.demand.numpy()
+    # No sales are below the average, which is 0.
+    assert (demand[-2:, 0] < 0.0).all()
+    np.testing.assert_array_equal(demand[-2:], trained.demand.numpy()[[1, 1]])
+    assert not later.near.strength.numpy()[-2:].any()
+    strength = later.near.strength.numpy()[:-2]
+    np.testing.assert_array_equal(strength, trained.near.strength.numpy())
+
+
 def test_unchanged_items_keep_their_probabilities(before, after):
     candidates = {"candidate_item_ids": UNCHANGED_IDS, **history(0, 3, 9)}
     one = before.call(SignatureName.RANK, **candidates)

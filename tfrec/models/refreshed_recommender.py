@@ -9,7 +9,7 @@ from tfrec.models.ranking_model import RankingModel
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import EncodedQueries, RetrievalModel
 from tfrec.models.trainable_model import TrainableModel
-from tfrec.schema import NUM_SPECIAL_INDICES
+from tfrec.schema import NUM_SPECIAL_INDICES, OOV_INDEX
 from tfrec.text.reader import TextReader
 
 
@@ -31,7 +31,8 @@ class RefreshedRecommender(TrainedRecommender):
     """Answers for a changed catalogue without new training.
 
     New items have no id vector of their own (they share that of the unknown item),
-    no neighbours and no demand: they are known by text and attributes. Changed
+    no neighbours, and the demand of what nobody bought: they are known by text and
+    attributes. Changed
     items keep what training learned of their id. All others keep their vectors bit
     by bit.
 
@@ -107,7 +108,8 @@ class RefreshedRecommender(TrainedRecommender):
 def copy_weights(trained: TrainableModel, later: TrainableModel) -> None:
     """Copies weights into a model of a larger catalogue.
 
-    Tables by item get rows of zeros behind those of the training.
+    Tables by item get the row of the unknown item, once for each later item: they
+    look like items of the training that nobody ever met.
 
     Raises:
         ValueError: If the models are not of one kind.
@@ -120,21 +122,23 @@ def copy_weights(trained: TrainableModel, later: TrainableModel) -> None:
                 f"Received: the weight '{new.name}' of {new.shape}, {new.dtype.name} "
                 f"for '{old.name}' of {old.shape}, {old.dtype.name}."
             )
-        new.assign(_pad(old.read_value(), missing))
+        values = old.read_value()
+        if missing:
+            values = tf.concat([values, tf.repeat(_unknown(values), missing, 0)], 0)
+        new.assign(values)
+
+
+def _unknown(table: tf.Tensor) -> tf.Tensor:
+    return table[OOV_INDEX : OOV_INDEX + 1]
 
 
 def _num_rows(values: tf.Tensor) -> int:
     return (values.shape.as_list() or [0])[0] or 0
 
 
-def _pad(values: tf.Tensor, num_rows: int) -> tf.Tensor:
-    if not num_rows:
-        return values
-    return tf.pad(values, [[0, num_rows], *[[0, 0]] * (values.shape.rank - 1)])
-
-
 def _keep(old: tf.Tensor, new: tf.Tensor, kept: np.ndarray) -> tf.Tensor:
-    """Returns `old` in the rows to be kept, else `new`."""
+    """Returns `old` in the rows to be kept, else `new`, which may have more rows."""
     old, new = tf.convert_to_tensor(old), tf.convert_to_tensor(new)
-    padded = _pad(old, _num_rows(new) - _num_rows(old))
-    return tf.where(kept[:, np.newaxis], padded, new)
+    return tf.tensor_scatter_nd_update(
+        new, np.flatnonzero(kept)[:, np.newaxis], tf.boolean_mask(old, kept[: len(old)])
+    )
