@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from tfrec.config import ExperimentConfig
+from tfrec.config import DataConfig, ExperimentConfig, TableConfig
 from tfrec.config_messages import config_fields
 
 
@@ -80,3 +80,8 @@ def test_every_section_and_every_number_is_described() -> None:
             assert (kind.__doc__ or "").strip(), name
         if kind in (int, float):
             assert field.description, f"`{name}` has no description."
+
+
+def test_a_time_zone_that_is_none_names_the_nearest():
+    with pytest.raises(ValueError, match="Did you mean 'Europe/Berlin'"):
+        DataConfig(events=TableConfig(paths=("a.csv",)), time_zone="Europe/Berln")

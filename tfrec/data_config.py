@@ -1,9 +1,11 @@
 """Frozen, typed configuration of the data: tables, columns, cleaning, splits."""
 
+import difflib
+import zoneinfo
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tfrec.schema import AttributeKind, AttributeSpec, Schema
 
@@ -181,6 +183,19 @@ class DataConfig(FrozenConfig):
     split: SplitConfig = SplitConfig()
     num_shards: int = Field(4, ge=1, description="Files of the prepared sequences.")
     memory_limit_gb: float = Field(3.0, gt=0, description="For DuckDB.")
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_time_zone(cls, value: str) -> str:
+        known = zoneinfo.available_timezones()
+        if value not in known:
+            near = difflib.get_close_matches(value, known, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise ValueError(
+                "`time_zone` must be a name of the IANA database, such as "
+                f"Europe/Berlin. Received: '{value}'.{hint}"
+            )
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

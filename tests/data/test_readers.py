@@ -119,6 +119,16 @@ def test_an_empty_file_is_named(tmp_path: Path, make_config: Any) -> None:
         prepare(make_config(tmp_path / "log.csv"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_text_that_is_not_utf_8_is_named(
+    tmp_path: Path, make_config: Any, encoding: str
+) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("user_id,item_id,timestamp\r\nu,i,5\r\n", encoding=encoding)
+    with pytest.raises(ValueError, match=r"UTF-8\. Received: '.*log\.csv'"):
+        prepare(make_config(path))
+
+
 @pytest.mark.parametrize("name", ["log.csv", "log.csv.gz"])
 def test_a_header_without_rows_is_named(
     tmp_path: Path, make_config: Any, name: str

@@ -1,5 +1,6 @@
 """Reads raw tables: Parquet, CSV, JSON lines and sequences, several files at once."""
 
+import codecs
 import csv
 import difflib
 import glob
@@ -23,6 +24,7 @@ FILE = "_file"
 LINE = "_line"  # Place in the file, where it is not the place in the table.
 PROBLEM = "_problem"  # Why the reader could not make sense of the row.
 NUM_SAMPLED_LINES = 10_000  # Their keys are the columns of JSON lines.
+NUM_CHECKED_BYTES = 4_096  # Of a text file, for bytes that no text has.
 MAX_LINE_BYTES = 8_000_000
 _SUFFIXES = {
     ".parquet": "parquet",
@@ -80,6 +82,8 @@ def open_source(
     view = name.replace(".", "_")
     if kind == "parquet":
         return _open_parquet(engine, files, name=name, view=view)
+    for file in files:
+        _check_text(file, name=name)
     if kind == "csv":
         return _open_csv(engine, files, config, name=name, view=view)
     lines = _open_lines(engine, files, view=view)
@@ -89,6 +93,23 @@ def open_source(
         else _extract_json(lines, files, name=name)
     )
     return Source(name, table, columns, files, 1, f"{view}_rejects")
+
+
+def _check_text(file: str, *, name: str) -> None:
+    """Refuses what is no text in UTF-8, as far as its first bytes say.
+
+    A cut-off gzip file is left to the reading, which says where.
+    """
+    try:
+        with _open_binary(file) as stream:
+            start = stream.read(NUM_CHECKED_BYTES)
+    except EOFError:
+        return
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in start:
+        raise ValueError(
+            f"`{name}` must be text in UTF-8. Received: '{file}', which looks like "
+            "UTF-16 or binary data. Save it as UTF-8 (in a spreadsheet: CSV UTF-8)."
+        )
 
 
 def find_files(config: TableConfig, *, name: str) -> tuple[str, ...]:
