@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import track
 
-_CALLS_A_TURN = 10
+CALLS_A_TURN = 10
 _WARMUP_CALLS = 30
 _START_SECONDS = 120.0
 
@@ -21,6 +21,9 @@ def take_turns(
     calls: Mapping[str, Call], *, num_calls: int, num_requests: int
 ) -> dict[str, np.ndarray]:
     """Times kinds of call, ten of each in turn, so that all see the same noise.
+
+    Each turn starts with another kind: what a call leaves behind in the caches of
+    the processor meets all of the others.
 
     Args:
         calls: Per kind, what takes the number of a request and asks it.
@@ -34,12 +37,14 @@ def take_turns(
     for call in calls.values():
         for index in range(_WARMUP_CALLS):
             call(index % num_requests)
-    for turn in track(range(num_calls // _CALLS_A_TURN), "Asking", transient=True):
-        for name, call in calls.items():
-            for step in range(_CALLS_A_TURN):
-                index = (turn * _CALLS_A_TURN + step) % num_requests
+    names = list(calls)
+    for turn in track(range(num_calls // CALLS_A_TURN), "Asking", transient=True):
+        first = turn % len(names)
+        for name in (*names[first:], *names[:first]):
+            for step in range(CALLS_A_TURN):
+                index = (turn * CALLS_A_TURN + step) % num_requests
                 start = time.perf_counter()
-                call(index)
+                calls[name](index)
                 latencies[name].append(1000 * (time.perf_counter() - start))
     return {name: np.array(values) for name, values in latencies.items()}
 
