@@ -4,8 +4,6 @@
 """
 
 import argparse
-import logging
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from export import refresh_command
+from tfrec.quiet import start_tensorflow_quietly
 
 if TYPE_CHECKING:
     from export.exporter import ExportReport
@@ -47,10 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[:1] == [_REFRESH]:
         return refresh_command.main(arguments[1:])
     options = _parser().parse_args(arguments)
-    # TensorFlow reads this when it is imported: warnings and errors only.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # Its Python side warns that the loader of sessions is old; servers use it.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    start_tensorflow_quietly()
     from export.errors import ExportGateError
 
     console = Console()

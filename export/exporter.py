@@ -175,7 +175,13 @@ def _save(module: ServingModule, path: Path) -> None:
         for name, function in functions.items()
         for served_name in served_names(name)
     }
-    tf.saved_model.save(module, str(path), signatures=signatures)
+    try:
+        tf.saved_model.save(module, str(path), signatures=signatures)
+    except tf.errors.OpError as error:
+        raise OSError(
+            f"The model could not be written to '{path}': {error.message}. Nothing is "
+            "left of it. See to it that the disk has room and the folder is writable."
+        ) from error
     use_dense_reads(path)
     keep_branches_apart(path)
 

@@ -52,6 +52,7 @@ def refresh(
     model_dir: Path | None = None,
     version: int | None = None,
     on_step: Callable[[str], None] = lambda step: None,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> RefreshReport:
     """Writes the next version with a changed catalogue.
 
@@ -67,6 +68,7 @@ def refresh(
         model_dir: Folder that holds `<model_name>/`; None for that of the run.
         version: Number of the version; None for the next free one.
         on_step: Called with the name of each step before it starts.
+        warn: Is told of rows and values that were usable only in part.
 
     Raises:
         ExportGateError: If the written model fails a gate; nothing is left of it.
@@ -82,7 +84,7 @@ def refresh(
     fingerprint = fingerprint_of(run)
     base, catalogue = _latest_catalogue(parent, trained, fingerprint)
     change = _read_change(
-        config, catalogue, items=items, removed=removed, complete=complete
+        config, catalogue, items=items, removed=removed, complete=complete, warn=warn
     )
     if change.is_empty and base is not None:
         return RefreshReport(base, change, None, clock.stop())
@@ -159,6 +161,7 @@ def _read_change(
     items: Path | None,
     removed: Path | None,
     complete: bool,
+    warn: Callable[[str], None],
 ) -> CatalogueChange:
     if items is None and (complete or removed is None):
         raise ValueError(
@@ -170,7 +173,7 @@ def _read_change(
             raise FileNotFoundError(f"There is no file '{path}'.")
     return change_catalogue(
         catalogue,
-        None if items is None else read_changed_items(config.data, items),
+        None if items is None else read_changed_items(config.data, items, warn=warn),
         removed=() if removed is None else read_removed_ids(removed),
         complete=complete,
     )

@@ -1,15 +1,15 @@
 """Changes the catalogue of a model: `python -m export refresh --items new.parquet`."""
 
 import argparse
-import logging
-import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+
+from tfrec.quiet import start_tensorflow_quietly
 
 if TYPE_CHECKING:
     from export.refresh import RefreshReport
@@ -38,14 +38,16 @@ def main(argv: Sequence[str]) -> int:
         The exit code: 0, also where nothing is different; 1 for an error.
     """
     options = _parser().parse_args(argv)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    start_tensorflow_quietly()
     console = Console()
+    warnings: list[str] = []
     try:
-        report = _refresh(options, console)
+        report = _refresh(options, console, warnings.append)
     except (OSError, RuntimeError, ValueError) as error:
         print(f"export refresh: {error}", file=sys.stderr)
         return 1
+    for text in warnings:
+        print(f"Warning: {text}", file=sys.stderr)
     console.print(_table(report))
     if report.export is None:
         console.print(
@@ -59,7 +61,9 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _refresh(options: argparse.Namespace, console: Console) -> "RefreshReport":
+def _refresh(
+    options: argparse.Namespace, console: Console, warn: Callable[[str], None]
+) -> "RefreshReport":
     with console.status("loading TensorFlow") as status:
         from export.refresh import refresh
 
@@ -71,6 +75,7 @@ def _refresh(options: argparse.Namespace, console: Console) -> "RefreshReport":
             model_dir=options.model_dir,
             version=options.version,
             on_step=status.update,
+            warn=warn,
         )
 
 

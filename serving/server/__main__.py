@@ -10,13 +10,14 @@ SIGINT and SIGTERM stop the server after the running requests.
 
 import argparse
 import logging
-import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tfrec.quiet import start_tensorflow_quietly
 
 if TYPE_CHECKING:
     from serving.server.model_config import ServedModel
@@ -29,8 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if bool(options.models_config) == bool(options.model_base_path):
         parser.error("give either --models_config or --model_base_path")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    # TensorFlow reads this when it is imported: warnings and errors only.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    start_tensorflow_quietly()
     from serving.server.errors import ModelConfigError, ModelLoadError
 
     try:

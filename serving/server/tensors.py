@@ -8,6 +8,10 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
+# Of a shape that is filled by repeating its last value: a few bytes must not claim
+# the memory of the server.
+MAX_REPEATED_VALUES = 10_000_000
+
 _FIELD_OF_DTYPE = {
     types_pb2.DT_FLOAT: ("float_val", np.dtype("<f4")),
     types_pb2.DT_DOUBLE: ("double_val", np.dtype("<f8")),
@@ -23,7 +27,7 @@ def decode_tensor(message: tensor_pb2.TensorProto) -> np.ndarray:
     Fewer values than the shape asks for mean that the last one repeats.
 
     Raises:
-        ValueError: If the values do not fill the shape.
+        ValueError: If the values do not fill the shape, or are too few for it.
     """
     shape = tuple(d.size for d in message.tensor_shape.dim)
     count = 1
@@ -43,6 +47,11 @@ def decode_tensor(message: tensor_pb2.TensorProto) -> np.ndarray:
             else np.array(getattr(message, field), dtype)
         )
     if 0 < len(values) < count:
+        if count > MAX_REPEATED_VALUES:
+            raise ValueError(
+                f"shape {list(shape)} needs {count} values, got {len(values)}; more "
+                f"than {MAX_REPEATED_VALUES} are not filled up"
+            )
         repeated = np.full(count - len(values), values[-1], values.dtype)
         values = np.concatenate([values, repeated])
     if len(values) != count:

@@ -180,8 +180,6 @@ def test_all_formats_are_read_by_the_roles_of_the_run(ending, tmp_path):
         ("sku,name,brand,eur\n", "must have rows"),
         ("id,name,brand,eur\n1,x,y,2\n", r"data\.item_columns\.item_id.*'sku'"),
         ("sku,name,eur\n1,x,2\n", r"data\.item_attributes\.brand"),
-        ("sku,name,brand,eur\n1,x,y,2\n3,,,\n1,z,y,2\n", r"'1' \(2 rows\)"),
-        ("sku,name,brand,eur\n1,x,y,cheap\n", r"`eur` must hold numbers.*\['1'\]"),
         ("sku,name,brand,eur\n,x,y,2\n1,x,y,2\n", "no item id"),
     ],
 )
@@ -190,6 +188,24 @@ def test_what_cannot_be_used_is_explained(text, message, tmp_path):
     path.write_text(text)
     with pytest.raises(ValueError, match=rf"(?s)new\.csv.*{message}"):
         read_changed_items(make_data(), path)
+
+
+def test_what_prepare_accepts_is_accepted_with_a_warning(tmp_path):
+    path = tmp_path / "new.csv"
+    path.write_text("sku,name,brand,eur\n1,x,y,2\n3,,,NaN\n1,z,y,7\n4,,,cheap\n")
+    warnings: list[str] = []
+    items = read_changed_items(make_data(), path, warn=warnings.append)
+    rows = {row["item_id"]: row for row in items.to_pylist()}
+    assert rows["1"]["title"] == "z"  # The last row counts.
+    assert (rows["1"]["price"], rows["3"]["price"], rows["4"]["price"]) == (
+        7,
+        None,
+        None,
+    )
+    assert warnings == [
+        "new.csv: 1 x earlier row of the same item",
+        "new.csv: 2 x numeric item attribute that is no number",
+    ]
 
 
 def test_price_of_a_wrong_type_is_explained(tmp_path):

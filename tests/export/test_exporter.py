@@ -184,3 +184,15 @@ def test_schema_of_the_export_is_that_of_the_data_with_filters(toy: Toy):
         toy.dataset.schema, filters=("category", "brand"), has_text=True
     )
     assert export_schema(toy.dataset, toy.config) == expected
+
+
+def test_a_disk_without_room_is_named_and_nothing_is_left(
+    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", full)
+    with pytest.raises(OSError, match="No space left.*Nothing is left of it"):
+        export_model(toy.recommender, toy.dataset, toy.config, model_dir=tmp_path)
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []

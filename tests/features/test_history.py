@@ -140,9 +140,9 @@ def test_times_are_dropped_where_the_log_had_none(build: Any):
 
 
 def test_dwell_that_cannot_be_is_unknown(build: Any):
-    dwell = np.array([[-3.0, np.nan, 4.0]], np.float32)
-    request = build([["a", "b", "c"]], history_dwell_seconds=dwell)
-    assert request.dwell_seconds.numpy().tolist() == [[0, 0, 4]]
+    dwell = np.array([[-3.0, np.nan, 4.0, np.inf]], np.float32)
+    request = build([["a", "b", "c", "a"]], history_dwell_seconds=dwell)
+    assert request.dwell_seconds.numpy().tolist() == [[0, 0, 4, 0]]
 
 
 def test_context_is_looked_up_and_numbers_pass(build: Any):

@@ -5,9 +5,9 @@ from tests.models.toys import rich_item_table
 from tfrec.models.candidate_tower import CandidateTower
 
 
-def built_tower(**settings: float) -> CandidateTower:
+def built_tower(*, id_dropout: float = 0.0) -> CandidateTower:
     tf.keras.utils.set_random_seed(0)
-    tower = CandidateTower(4, rich_item_table(), **settings)
+    tower = CandidateTower(4, rich_item_table(), id_dropout=id_dropout)
     tower(tf.range(8))
     return tower
 

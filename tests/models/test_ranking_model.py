@@ -247,8 +247,9 @@ def test_novel_loss_takes_what_was_met_out_of_the_list():
     # Of the candidates 2, 4 and 5 the history holds 2.
     lists = inputs([[2, 3]], [[2, 4, 5]])
     labels = tf.constant([[[1, 0], [1, 0], [0, 0]]], tf.int8)
-    settings = {"pointwise_weight": 0.0, "listwise_weight": 0.0}
-    model = shuffled(make_model(**settings, novel_weight=2.0))
+    model = shuffled(
+        make_model(pointwise_weight=0.0, listwise_weight=0.0, novel_weight=2.0)
+    )
     logits = model(lists).numpy()[0, :, 0]
     # One list has a positive: candidate 4 among 4 and 5. The other head has none.
     expected = np.log(np.exp(logits[1]) + np.exp(logits[2])) - logits[1]

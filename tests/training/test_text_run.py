@@ -115,3 +115,12 @@ def test_a_trained_encoder_and_joined_histories_do_not_go_together(shop):
     argv = ["--config", str(shop), *TEXT_OPTIONS, "--text.sequence", "single"]
     with pytest.raises(SystemExit):
         load_config([*argv, "--text.training", "full"], description="")
+
+
+def test_a_mistyped_encoder_may_be_corrected(shop, tmp_path):
+    for name in ("no/such/folder", "another/that/is/not/there"):
+        model = str(tmp_path / name)
+        options = ["--text.encoder", "transformers", "--text.model", model]
+        config = configure_shop(shop, tmp_path / "run", *options)
+        with pytest.raises((OSError, ValueError), match=name):
+            train(config)

@@ -1,36 +1,32 @@
 """Reads a changed catalogue, whole or in part, as the run's own was read."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-from ibis.backends.duckdb import Backend
 from ibis.common.exceptions import IbisError
 
 from tfrec.data.engine import open_engine
 from tfrec.data.loading import load_items
 from tfrec.data.readers import format_of_name
-from tfrec.data.store import ITEM_ID
 from tfrec.data_config import DataConfig, TableConfig
-from tfrec.schema import AttributeKind
-
-_NUM_SHOWN = 5
-_GARBAGE = "numeric item attribute that is no number"
 
 
-def read_changed_items(data: DataConfig, path: Path) -> pa.Table:
+def read_changed_items(
+    data: DataConfig, path: Path, *, warn: Callable[[str], None] = lambda text: None
+) -> pa.Table:
     """Reads items in the columns of `data.items`.
 
     The rules of `tfrec prepare` hold: the same columns by their roles, the same
-    unusable rows. Two things that are a warning there are errors here, since nobody
-    looks at a report each night: an item with several rows, and a number that is
-    none.
+    unusable rows; the last row of an item counts, and a number that is none is
+    missing. What prepare accepts is accepted here.
 
     Args:
         data: The data configuration of the run.
         path: Parquet, CSV or JSON lines, by its ending; else as `data.items` says.
+        warn: Is told of rows and values that were usable only in part.
 
     Returns:
         `item_id`, `title` and the attributes, one row an item.
@@ -48,10 +44,9 @@ def read_changed_items(data: DataConfig, path: Path) -> pa.Table:
         )
         try:
             given, report = load_items(engine, data)
-            if report.dropped["earlier row of the same item"]:
-                raise ValueError(_explain_repeated(engine))
-            if report.warnings.get(_GARBAGE):
-                raise ValueError(_explain_garbage(data, engine, path))
+            for text, count in {**report.dropped, **report.warnings}.items():
+                if count:
+                    warn(f"{path.name}: {count:,} x {text}")
             return engine.to_pyarrow(given)
         except (ValueError, IbisError, duckdb.Error) as error:
             raise ValueError(
@@ -90,34 +85,3 @@ def _table_config(configured: TableConfig | None, path: Path) -> TableConfig:
         )
     update = {"paths": (str(path),), "format": named or table.format}
     return table.model_copy(update=update)
-
-
-def _explain_repeated(engine: Backend) -> str:
-    rows = engine.con.sql(
-        f"SELECT {ITEM_ID}, count(*) FROM items_raw WHERE problem IS NULL "
-        f"GROUP BY 1 HAVING count(*) > 1 ORDER BY 2 DESC, 1 LIMIT {_NUM_SHOWN}"
-    ).fetchall()
-    shown = ", ".join(f"{item!r} ({count} rows)" for item, count in rows)
-    return (
-        f"an item must have one row. Received several of {shown}. Leave the outdated "
-        "rows out."
-    )
-
-
-def _explain_garbage(data: DataConfig, engine: Backend, path: Path) -> str:
-    columns = [
-        a.source_column for a in data.item_attributes if a.kind == AttributeKind.NUMERIC
-    ]
-    rows = engine.con.sql(
-        f"SELECT {ITEM_ID} FROM items_raw WHERE garbage > 0 ORDER BY 1 "
-        f"LIMIT {_NUM_SHOWN}"
-    ).fetchall()
-    items = [item for (item,) in rows]
-    return (
-        f"{_listed(columns)} must hold numbers, or nothing. Received something else "
-        f"for the items {items}. Correct '{path.name}'."
-    )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(f"`{name}`" for name in names)

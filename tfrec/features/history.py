@@ -47,7 +47,7 @@ def build_request(
     to one event, so that models never meet a history of width 0.
 
     A real event without event type, or of an unknown one, is out of vocabulary.
-    Dwell that is negative or NaN is unknown, 0. A `request_timestamp` of 0
+    Dwell that is negative, infinite or NaN is unknown, 0. A `request_timestamp` of 0
     becomes the newest time of the history: nothing said means no gap. All times
     are 0 where the log that was learned from had none.
 
@@ -64,13 +64,14 @@ def build_request(
     """
     event_type_index = lookups.event_type.lookup(raw[HISTORY_EVENT_TYPES])
     dwell_seconds = raw[HISTORY_DWELL_SECONDS]
+    is_dwell = (dwell_seconds > 0) & tf.math.is_finite(dwell_seconds)
     place = _Placement(item_index, max_history_length)
     timestamps, request_timestamp = _times(raw, place, schema.has_timestamps)
     return Request(
         item_index=place.compact(item_index),
         event_type_index=place.compact(tf.maximum(event_type_index, OOV_INDEX)),
         timestamps=timestamps,
-        dwell_seconds=place.compact(tf.where(dwell_seconds > 0, dwell_seconds, 0.0)),
+        dwell_seconds=place.compact(tf.where(is_dwell, dwell_seconds, 0.0)),
         request_timestamp=request_timestamp,
         context=_context(raw, schema, lookups.context),
     )

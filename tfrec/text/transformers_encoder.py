@@ -138,7 +138,8 @@ def load_transformers_encoder(
             # 32 bits whatever the file holds: processors here know no others.
             config.torch_dtype = None
             model = transformers.TFAutoModel.from_pretrained(location, config=config)
-        except (OSError, ImportError, KeyError) as error:
+        # TypeError is what the library says of a folder without its tokenizer.
+        except (OSError, ImportError, KeyError, TypeError) as error:
             raise ValueError(_not_a_model(location, _first_line(error))) from error
     _drop_pooler(model)
     return TransformersEncoder(

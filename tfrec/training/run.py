@@ -160,8 +160,8 @@ def _join(
 
 
 def _check_same_run(config: ExperimentConfig, path: Path) -> None:
-    if not (path / CONFIG_FILE).is_file():
-        return
+    if not (path / CONFIG_FILE).is_file() or not (path / RETRIEVAL).exists():
+        return  # What failed before anything was trained may be corrected.
     # Not the folder itself: a run may be moved, or named by another path.
     there, wanted = (
         c.model_dump(mode="json", exclude={"run_dir"})

@@ -57,3 +57,15 @@ def test_values_that_do_not_fill_the_shape_are_an_error(values: list[int]) -> No
     message.tensor_shape.dim.add(size=2)
     with pytest.raises(ValueError, match=rf"\[2\] needs 2 values, got {len(values)}"):
         decode_tensor(message)
+
+
+@pytest.mark.parametrize("dtype", [types_pb2.DT_INT32, types_pb2.DT_STRING])
+def test_a_few_bytes_cannot_claim_the_memory_of_the_server(dtype: int) -> None:
+    message = tensor_pb2.TensorProto()
+    message.dtype = dtype  # pyright: ignore[reportAttributeAccessIssue]
+    message.int_val.append(7)
+    message.string_val.append(b"a")
+    for size in (10**6, 10**6):
+        message.tensor_shape.dim.add(size=size)
+    with pytest.raises(ValueError, match="needs 1000000000000 values, got 1"):
+        decode_tensor(message)
