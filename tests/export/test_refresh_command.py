@@ -22,6 +22,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, dict[str, Any]]]:
     def refresh(run: Path, **options: Any) -> RefreshReport:
         calls.append((run, options))
         options.pop("on_step")("reading the change")
+        options.pop("warn")("new.csv: 2 x a number that is none")
         if run.name == "broken":
             raise ValueError("'new.csv' cannot be used as a catalogue: no rows.")
         if run.name == "same":
@@ -50,7 +51,8 @@ def test_command_says_what_changed_and_where_it_is(calls, tmp_path, capsys):
         "model_dir": None,
         "version": 8,
     }
-    output = capsys.readouterr().out
+    output, error = capsys.readouterr()
+    assert error == "Warning: new.csv: 2 x a number that is none\n"
     assert f"Written to {tmp_path / 'model' / 'toy' / '8'}" in output
     for expected in ("since the training", "1,234", "gate parity", "24 requests"):
         assert expected in output
