@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tests.models.toys import SCHEMA, one_batch, request, toy_sequences
@@ -148,3 +149,23 @@ def test_hidden_ids_leave_text_and_the_bias_of_unknown_items():
     model.bias_rows.assign(np.arange(10.0))
     # Item index 9 was never seen: it has the bias of the unknown row.
     assert model.item_bias().numpy().tolist() == [2, 3, 4, 5, 6, 7, 8, 1]
+
+
+@pytest.mark.parametrize("loss", ["softmax", "sampled_softmax"])
+def test_mixed_precision_learns_from_texts_and_searches(loss):
+    before = tf.keras.mixed_precision.global_policy()
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        model = text_model(loss=loss, id_dropout=0.2)
+        assert model.candidate_tower.text_projection.compute_dtype == "bfloat16"
+        model.compile(optimizer=tf.keras.optimizers.Adam(0.01))
+        batch = searching_batch()
+        first = float(model(batch))
+        for _ in range(10):
+            model.train_step(batch)
+        assert float(model(batch)) < first - 0.05
+        asked = request([[2, 3]])._replace(query_text=tf.constant(TEXT[[5]]))
+        encoded = model.encode(asked, model.item_vectors(), model.item_texts())
+        assert encoded.embeddings.dtype == tf.float32
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)

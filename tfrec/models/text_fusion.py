@@ -51,7 +51,8 @@ class TextProjection(tf.keras.layers.Layer):
 
     def call(self, text: tf.Tensor) -> tf.Tensor:
         said = tf.reduce_any(tf.not_equal(text, 0.0), axis=-1, keepdims=True)
-        centred = tf.where(said, tf.cast(text, tf.float32) - self.mean, 0.0)
+        mean = tf.cast(self.mean, tf.float32)
+        centred = tf.where(said, tf.cast(text, tf.float32) - mean, 0.0)
         kernel = tf.cast(self.kernel, self.compute_dtype)
         return tf.matmul(tf.cast(centred, self.compute_dtype), kernel)
 
@@ -95,9 +96,10 @@ class TextGate(tf.keras.layers.Layer):
 
     def call(self, ids: tf.Tensor, text: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
         count = tf.gather(tf.constant(self.scaled_log_count), rows)
-        gate = tf.sigmoid(self.slope * count + self.offset)
+        slope, offset = (tf.cast(w, tf.float32) for w in (self.slope, self.offset))
+        gate = tf.sigmoid(slope * count + offset)
         has_text = tf.reduce_any(tf.not_equal(text, 0.0), axis=-1)
-        gate = tf.where(has_text, tf.cast(gate, tf.float32), 0.5)
+        gate = tf.where(has_text, gate, 0.5)
         gate = tf.cast(gate, ids.dtype)[:, tf.newaxis]
         return 2.0 * gate * ids + 2.0 * (1.0 - gate) * tf.cast(text, ids.dtype)
 

@@ -66,12 +66,13 @@ def train_models(
     strategy: tf.distribute.Strategy,
 ) -> TrainedRecommender:
     """Trains what is not trained of a run; the weights are kept in its folder."""
-    if config.training.mixed_precision:
-        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     tf.keras.utils.set_random_seed(config.seed)
     timings = Timings(config.run_path / TIMINGS_FILE)
     with timings.measure("text"):
         texts = load_shop_texts(config, dataset, dataset.load_sequences())
+    if config.training.mixed_precision:
+        # Behind the texts: the exported encoder computes in 32 bits, as they do.
+        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     item_table = build_item_table(dataset, text=None if texts is None else texts.items)
     with timings.measure(RETRIEVAL):
         retrieval = _retrieval_stage(config, dataset, item_table, strategy, texts)
