@@ -62,7 +62,12 @@ class RetrievalConfig(FrozenConfig):
     temperature: float = Field(
         0.1, gt=0, description="Start value with normalised embeddings; it is learned."
     )
-    softmax_chunk_size: int = Field(1024, ge=1, description="Positions a chunk.")
+    softmax_chunk_size: int | None = Field(
+        None,
+        ge=1,
+        description="Positions a chunk of the exact softmax; None: as many as a "
+        "processor's cache holds.",
+    )
     repeat_bias: Literal["auto", "on", "off"] = Field(
         "auto",
         description="Scores items of the history by when and how they were met; "

@@ -4,6 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
+CACHED_LOGITS = 3_000_000  # 12 MB: each pass over them is read from the cache.
+
 
 def correct_logits(
     logits: tf.Tensor,
@@ -61,7 +63,7 @@ def chunked_softmax_loss(
     *,
     repeat_columns: tf.Tensor | None = None,
     repeat_logits: tf.Tensor | None = None,
-    chunk_size: int = 1024,
+    chunk_size: int | None = None,
 ) -> tf.Tensor:
     """Sums the exact softmax cross-entropy over a whole catalogue, in chunks.
 
@@ -82,7 +84,8 @@ def chunked_softmax_loss(
         repeat_columns: int32 `[num_positions, num_repeats]` columns that get an
             extra logit; negative ones are ignored. None for no extra logits.
         repeat_logits: float32, same shape.
-        chunk_size: Positions whose logits exist at one time.
+        chunk_size: Positions whose logits exist at one time; None for as many as
+            a processor's cache holds, see `cached_rows`.
 
     Returns:
         float32 scalar, the weighted sum over positions.
@@ -97,6 +100,8 @@ def chunked_softmax_loss(
         - Hsu et al., "Liger Kernel", 2024, https://arxiv.org/abs/2410.10989
           (cross-entropy fused with its gradients, chunk by chunk).
     """
+    if chunk_size is None:
+        chunk_size = cached_rows(candidates)
     if chunk_size < 1:
         raise ValueError(
             f"`chunk_size` must be at least 1. Received: chunk_size={chunk_size}."
@@ -122,6 +127,15 @@ def chunked_softmax_loss(
 
     loss: Any = loss_with_gradients(queries, candidates, candidate_bias, repeat_logits)
     return loss  # The stub keeps the signature of the undecorated function.
+
+
+def cached_rows(candidates: tf.Tensor) -> int:
+    """Returns how many rows of logits fit into `CACHED_LOGITS`, at least 64.
+
+    Below 64 rows a matrix product no longer reaches its speed.
+    """
+    num_items = candidates.shape[0]
+    return 1024 if num_items is None else max(64, CACHED_LOGITS // max(num_items, 1))
 
 
 def _softmax_over_chunks(
@@ -177,31 +191,45 @@ def _softmax_chunk(
     candidates: tf.Tensor,
     candidate_bias: tf.Tensor,
 ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-    """Returns the loss of some positions and all gradients of it."""
-    logits = tf.matmul(queries, candidates, transpose_b=True) + candidate_bias
+    """Returns the loss of some positions and all gradients of it.
+
+    Every pass over the logits costs about as much as a matrix product, so there are
+    few: the bias rides in the products as one more dimension, the softmax is
+    divided by its sum only after the products, and the positive, a single cell per
+    row, is taken off the gradients at the end.
+    """
+    weighted = weights[:, tf.newaxis]
+    with_one = tf.pad(queries, [[0, 0], [0, 1]], constant_values=1.0)
+    with_bias = tf.concat([candidates, candidate_bias[:, tf.newaxis]], axis=1)
+    logits = tf.matmul(with_one, with_bias, transpose_b=True)
     places = tf.where(repeat_columns >= 0)  # [num_valid, 2]
     cells = tf.stack(
         [tf.cast(places[:, 0], tf.int32), tf.gather_nd(repeat_columns, places)], 1
     )
-    has_repeats = repeat_columns.shape[1] != 0  # The scatter copies all logits.
+    has_repeats = repeat_columns.shape[1] != 0  # The scatter is one more pass.
     if has_repeats:
         extra = tf.gather_nd(repeat_logits, places)
         logits = tf.tensor_scatter_nd_add(logits, cells, extra)
-    # One fused kernel gives the loss and softmax - onehot.
-    losses, residual = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(
-        features=logits, labels=positive_columns
-    )
-    weighted = weights[:, tf.newaxis]
+    positive_logits = tf.gather(logits, positive_columns, batch_dims=1)
+    largest = tf.reduce_max(logits, axis=1, keepdims=True)
+    exponentials = tf.exp(logits - largest)
+    total = tf.reduce_sum(exponentials, axis=1, keepdims=True)
+    losses = (tf.math.log(total) + largest)[:, 0] - positive_logits
+    scale = weighted / total  # exponentials * scale = weights * softmax
     d_repeat = tf.zeros_like(repeat_logits)
     if has_repeats:
-        d_extra = tf.gather_nd(residual, cells) * tf.gather(weights, places[:, 0])
+        row = cells[:, 0]
+        d_extra = tf.gather_nd(exponentials, cells) * tf.gather(scale[:, 0], row)
+        is_positive = tf.equal(cells[:, 1], tf.gather(positive_columns, row))
+        d_extra -= tf.where(is_positive, tf.gather(weights, row), 0.0)
         d_repeat = tf.tensor_scatter_nd_update(d_repeat, places, d_extra)
-    gradients = (
-        tf.matmul(residual, candidates) * weighted,
-        tf.matmul(residual, queries * weighted, transpose_a=True),
-        tf.linalg.matvec(residual, weights, transpose_a=True),
-        d_repeat,
+    d_query = tf.matmul(exponentials, candidates) * scale
+    d_query -= tf.gather(candidates, positive_columns) * weighted
+    d_candidate = tf.matmul(exponentials, with_one * scale, transpose_a=True)
+    d_candidate = tf.tensor_scatter_nd_sub(
+        d_candidate, positive_columns[:, tf.newaxis], with_one * weighted
     )
+    gradients = (d_query, d_candidate[:, :-1], d_candidate[:, -1], d_repeat)
     return tf.reduce_sum(losses * weights), gradients
 
 
