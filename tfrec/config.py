@@ -76,6 +76,11 @@ class RetrievalConfig(FrozenConfig):
     use_request_time: bool = Field(
         True, description="The query sees the time since the last event."
     )
+    id_initializer: Literal["cooccurrence", "random"] = Field(
+        "cooccurrence",
+        description="What ids are before training: `cooccurrence`: alike where they "
+        "stand near one another in histories, which spares most epochs.",
+    )
     id_dropout: float = Field(
         0.0, ge=0, lt=1, description="Items whose id is hidden, so attributes learn."
     )

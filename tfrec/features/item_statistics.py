@@ -6,10 +6,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from tfrec.data.store import SPLIT_INDEX, EventSequences
+from tfrec.features.cooccurrence import count_near, count_pairs
 from tfrec.schema import NUM_SPECIAL_INDICES, OOV_INDEX, Schema
 
 NUM_NEIGHBOURS = 32  # Kept per item and table.
-NEAR_DISTANCE = 10  # Events apart at most.
 SHRINKAGE = 5.0  # Added to counts below a division: rare pairs prove little.
 RECENT_SECONDS = 30 * 86_400
 
@@ -55,8 +55,7 @@ def measure_items(
         next(a, b) = #(b is the next target after a) / (#(a has a next) + s)
         near(a, b) = n(a, b) / sqrt((n(a) + s) (n(b) + s))
 
-    where n counts pairs of targets at most `NEAR_DISTANCE` apart, each divided by
-    its distance, and s is `SHRINKAGE`. An item is no neighbour of its own.
+    where n is `count_near` and s is `SHRINKAGE`. An item is no neighbour of its own.
 
     Ranking is trained on validation targets with the statistics of the training
     events: the numbers so know nothing of what they help to predict.
@@ -68,11 +67,8 @@ def measure_items(
     items = sequences.item_index[chosen].astype(np.int64)
     users = sequences.user_rows[chosen]
     size = num_items + NUM_SPECIAL_INDICES
-    follows = _pairs(items, users, 1, size)
-    near = sp.csr_matrix((size, size))
-    for distance in range(1, NEAR_DISTANCE + 1):
-        near = near + _pairs(items, users, distance, size) / distance
-    near = near + near.T
+    follows = count_pairs(items, users, 1, size)
+    near = count_near(items, users, size)
     own = np.asarray(follows.sum(axis=1)).ravel() + SHRINKAGE
     total = np.asarray(near.sum(axis=1)).ravel() + SHRINKAGE
     scale = sp.diags_array(total**-0.5)
@@ -95,16 +91,6 @@ def _demand(items: np.ndarray, timestamps: np.ndarray, size: int) -> np.ndarray:
     scale = max(float(logs.std()), 1e-3)
     trend = logs - np.log1p(expected)
     return np.stack([(logs - logs.mean()) / scale, trend], axis=1).astype(np.float32)
-
-
-def _pairs(
-    items: np.ndarray, users: np.ndarray, distance: int, size: int
-) -> sp.csr_matrix:
-    """Counts pairs of different items that stand `distance` apart."""
-    first, second = items[:-distance], items[distance:]
-    real = (users[:-distance] == users[distance:]) & (first != second)
-    ones = np.ones(int(real.sum()))
-    return sp.csr_matrix((ones, (first[real], second[real])), (size, size))
 
 
 def _strongest(matrix: sp.csr_matrix, num_rows: int) -> Neighbours:

@@ -141,6 +141,16 @@ class CandidateTower(tf.keras.layers.Layer):
             self.text_gate.build(None)
         super().build(input_shape)
 
+    def start_ids(self, vectors: np.ndarray) -> None:
+        """Sets the id embeddings to start from.
+
+        Args:
+            vectors: float32 `[num_items + 2, embedding_dim]`, L2-normalised; they are
+                scaled to the length that random ones would have.
+        """
+        length = ID_STDDEV * self.embedding_dim**0.5
+        self.id_table.assign(vectors * np.float32(length))
+
     @property
     def hides_ids(self) -> bool:
         """Whether items are learned without their id, too."""

@@ -12,6 +12,7 @@ from tfrec.data.store import EventSequences, PreparedDataset
 from tfrec.evaluation.evaluate import validation_metric
 from tfrec.evaluation.model_scorers import RetrievalScorer
 from tfrec.evaluation.protocols import build_queries
+from tfrec.features.cooccurrence import cooccurrence_vectors
 from tfrec.features.item_table import ItemTable
 from tfrec.features.tokens import Tokens
 from tfrec.models.recommender import TrainedRecommender
@@ -148,6 +149,18 @@ def compile_retrieval_model(
     return model
 
 
+def start_ids(
+    config: ExperimentConfig, sequences: EventSequences, model: RetrievalModel
+) -> None:
+    """Sets the id embeddings of a new model, as `retrieval.id_initializer` says."""
+    settings = config.retrieval
+    if settings.id_initializer == "cooccurrence":
+        vectors = cooccurrence_vectors(
+            sequences, model.num_items, dim=settings.embedding_dim, seed=config.seed
+        )
+        model.candidate_tower.start_ids(vectors)
+
+
 def train_retrieval(
     config: ExperimentConfig,
     dataset: PreparedDataset,
@@ -162,6 +175,8 @@ def train_retrieval(
     model = compile_retrieval_model(
         config, dataset, item_table, strategy=strategy, texts=texts
     )
+    # A run that is continued restores its own weights over these.
+    start_ids(config, sequences, model)
     batches, steps = distributed_batches(
         config,
         dataset,
