@@ -23,7 +23,7 @@ _OPERATORS: dict[type[ast.AST], str] = {
     ast.Pow: "power",
     ast.USub: "negate",
 }
-_CONSTANT: dict[str, Callable[..., float]] = {
+_CONSTANT: dict[str, Callable[..., Any]] = {
     "add": lambda a, b: a + b,
     "subtract": lambda a, b: a - b,
     "multiply": lambda a, b: a * b,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfrec.config import RankingConfig
+from tfrec.config import ExperimentConfig
 from tfrec.data.store import PreparedDataset
 from tfrec.formula import Formula, evaluate, formula_name
 from tfrec.order_config import (
@@ -19,7 +19,7 @@ from tfrec.order_config import (
     number_attributes,
     resolve_formulas,
 )
-from tfrec.schema import NUM_SPECIAL_INDICES, PROBABILITY_SUFFIX, Schema
+from tfrec.schema import NUM_SPECIAL_INDICES, PROBABILITY_SUFFIX
 
 _TINY = float(np.finfo(np.float32).tiny)  # The logarithm of 0 is that of this.
 
@@ -99,7 +99,9 @@ class FinalOrder(tf.Module):
         self._missing = {BOOST: 1.0, **missing_values}
         self._numbers = {
             name: tf.Variable(
-                self._table(name, values), trainable=False, name=f"number_{name}"
+                tf.constant(self._table(name, values)),
+                trainable=False,
+                name=f"number_{name}",
             )
             for name, values in numbers.items()
             if name in used
@@ -195,20 +197,21 @@ class FinalOrder(tf.Module):
 
 
 def build_final_order(
-    config: RankingConfig, schema: Schema, dataset: PreparedDataset
-) -> FinalOrder:
-    """Builds the final order of an experiment.
+    config: ExperimentConfig, dataset: PreparedDataset
+) -> FinalOrder | None:
+    """Builds the final order of an experiment; None without a ranking model.
 
     Args:
         config: Formulas and head weights.
-        schema: `ExperimentConfig.experiment_schema`.
         dataset: Gives the numbers of the catalogue.
     """
-    settings = config.final_order
+    if config.ranking is None:
+        return None
+    schema, settings = config.experiment_schema, config.ranking.final_order
     return FinalOrder(
         resolve_formulas(settings, schema),
         default=settings.default,
-        weights=head_weights(config.head_weights, schema),
+        weights=head_weights(config.ranking.head_weights, schema),
         numbers={
             name: dataset.items[attribute]
             .to_numpy(zero_copy_only=False)
@@ -217,6 +220,17 @@ def build_final_order(
         },
         missing_values=settings.missing_values,
     )
+
+
+def own_final_order(
+    config: ExperimentConfig, dataset: PreparedDataset
+) -> FinalOrder | None:
+    """Returns the final order if plain requests need it, else None.
+
+    The preset `recommend` is what the ranking model computes by itself.
+    """
+    order = build_final_order(config, dataset)
+    return order if order is not None and order.changes_default else None
 
 
 def listed_values(

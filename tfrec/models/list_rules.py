@@ -156,7 +156,7 @@ def _after(
         state.place + 1,
         state.order.write(state.place, best),
         state.filled.write(state.place, found),
-        state.is_free & ~(chosen & found[:, tf.newaxis]),
+        state.is_free & tf.logical_not(chosen & found[:, tf.newaxis]),
         state.counts + tf.cast(same, tf.int32),
         tf.where(found[:, tf.newaxis], nearer, state.similarity),
     )
