@@ -250,7 +250,7 @@ class ServingModule(tf.Module):
                 f"{sorted(ranked.probabilities)}, expected {list(self.schema.heads)}."
             )
         candidates = ScoredCandidates(index, ranked.probabilities, finite)
-        final = self._ordering.scores(raw, candidates, ranked.scores, items=self._items)
+        final = self._ordering.scores(raw, candidates, ranked.scores)
         return ranked._replace(scores=tf.where(is_item, final, MISSING_SCORE))
 
     def _best(self, scores: tf.Tensor, k: tf.Tensor, num_columns: tf.Tensor) -> Tensors:
