@@ -73,24 +73,14 @@ class RequestListRules(tf.Module):
         """
         if not self._promises:
             return index, scores
-        promised = self._items.lookup(raw[MUST_INCLUDE_ITEM_IDS])
-        column = tf.maximum(promised - NUM_SPECIAL_INDICES, 0)
-        found = tf.gather(allowed_scores, column, batch_dims=1)
-        is_new = (promised >= NUM_SPECIAL_INDICES) & (found > MISSING_SCORE)
-        is_new &= tf.logical_not(_is_among(promised, index))
-        is_new &= tf.logical_not(_is_repeated(promised))
-        # To the left, so that no more columns are ranked than a row needs.
-        place = tf.argsort(tf.cast(is_new, tf.int32), 1, "DESCENDING", stable=True)
-        counts = tf.reduce_sum(tf.cast(is_new, tf.int32), axis=1)
-        place = place[:, : tf.maximum(tf.reduce_max(counts), 0)]
+        listed = raw[MUST_INCLUDE_ITEM_IDS]
 
-        def added(values: tf.Tensor, padding: float) -> tf.Tensor:
-            kept = tf.where(is_new, values, tf.cast(padding, values.dtype))
-            return tf.gather(kept, place, batch_dims=1)
+        def longer() -> tuple[tf.Tensor, tf.Tensor]:
+            promised = self._items.lookup(listed)
+            return _with_promised(index, scores, promised, allowed_scores)
 
-        return (
-            tf.concat([index, added(promised, 0)], axis=1),
-            tf.concat([scores, added(found, MISSING_SCORE)], axis=1),
+        return tf.cond(
+            tf.reduce_any(tf.not_equal(listed, "")), longer, lambda: (index, scores)
         )
 
     def choose(
@@ -166,6 +156,33 @@ class RequestListRules(tf.Module):
                 lambda: tf.zeros([*tf.unstack(shape), _NO_VECTOR], tf.float32),
             )
         return ListRules(raw[K], promised, cap_values, caps, diversity, vectors)
+
+
+def _with_promised(
+    index: tf.Tensor,
+    scores: tf.Tensor,
+    promised: tf.Tensor,
+    allowed_scores: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns index and scores with columns for promised items that they lack."""
+    column = tf.maximum(promised - NUM_SPECIAL_INDICES, 0)
+    found = tf.gather(allowed_scores, column, batch_dims=1)
+    is_new = (promised >= NUM_SPECIAL_INDICES) & (found > MISSING_SCORE)
+    is_new &= tf.logical_not(_is_among(promised, index))
+    is_new &= tf.logical_not(_is_repeated(promised))
+    # To the left, so that no more columns are ranked than a row needs.
+    place = tf.argsort(tf.cast(is_new, tf.int32), 1, "DESCENDING", stable=True)
+    counts = tf.reduce_sum(tf.cast(is_new, tf.int32), axis=1)
+    place = place[:, : tf.maximum(tf.reduce_max(counts), 0)]
+
+    def added(values: tf.Tensor, padding: float) -> tf.Tensor:
+        kept = tf.where(is_new, values, tf.cast(padding, values.dtype))
+        return tf.gather(kept, place, batch_dims=1)
+
+    return (
+        tf.concat([index, added(promised, 0)], axis=1),
+        tf.concat([scores, added(found, MISSING_SCORE)], axis=1),
+    )
 
 
 def _value_numbers(dataset: PreparedDataset, name: str) -> np.ndarray:
