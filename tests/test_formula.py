@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from tfrec.formula import Number, evaluate, formula_name, parse_formula
+from tfrec.formula import Name, Number, Operation, evaluate, formula_name, parse_formula
 
 NUMPY = {
     "add": np.add,
@@ -48,9 +48,9 @@ def test_a_formula_means_what_it_says(text: str, expected: float):
 def test_names_are_collected_and_constants_are_computed():
     formula = parse_formula("click * (2 * 3 + max(1, 4)) + bid ** (1 / 2)")
     assert formula.names == {"click", "bid"}
-    product, root = formula.expression.arguments  # pyright: ignore
-    assert product.arguments[1] == Number(10.0)
-    assert root.arguments[1] == Number(0.5)
+    product = Operation("multiply", (Name("click"), Number(10.0)))
+    root = Operation("power", (Name("bid"), Number(0.5)))
+    assert formula.expression == Operation("add", (product, root))
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,15 @@ from tests.export.fakes import BRANDS, CATEGORIES, ITEM_IDS
 from tests.export.ruled import make_ruled_toy
 from tests.export.test_signatures import HISTORY, found
 from tests.export.test_signatures import ask as ask_decoded
-from tfrec.models.final_order import build_final_order
+from tfrec.config import ExperimentConfig
+from tfrec.models.final_order import (
+    ScoredCandidates,
+    build_final_order,
+    own_final_order,
+)
 from tfrec.schema import SignatureName
 
-PRICES = dict(zip(ITEM_IDS, np.linspace(1.0, 7.0, 7), strict=True))
+PRICES: dict[str, float] = dict(zip(ITEM_IDS, np.linspace(1.0, 7.0, 7), strict=True))
 EVERY = HISTORY | {"k": 7}
 IN_ORDER = {"candidate_item_ids": list(ITEM_IDS)}
 
@@ -64,7 +69,7 @@ def test_rank_and_recommend_use_the_same_formula(module: ServingModule):
     expected = ranked["purchase_probability"][0] * np.sqrt(list(PRICES.values()))
     np.testing.assert_allclose(ranked["scores"][0], expected, rtol=1e-5)
     outputs = ask(module, "recommend", row)
-    by_id = dict(zip(ITEM_IDS, ranked["scores"][0], strict=True))
+    by_id: dict[str, float] = dict(zip(ITEM_IDS, ranked["scores"][0], strict=True))
     scores = [by_id[item_id] for item_id in found(outputs)]
     np.testing.assert_allclose(outputs["scores"][0], scores, rtol=1e-5)
     assert scores == sorted(scores)[::-1]
@@ -73,7 +78,7 @@ def test_rank_and_recommend_use_the_same_formula(module: ServingModule):
 def test_ads_take_the_bids_of_the_request(module: ServingModule):
     bids = {"bid_item_ids": ["mug", "sofa", "no such"], "bids": [2.0, 0.25, 99.0]}
     ranked = ask(module, "rank", HISTORY | IN_ORDER | {"order": "ads"} | bids)
-    of_item = {"mug": 2.0, "sofa": 0.25}
+    of_item: dict[str, float] = {"mug": 2.0, "sofa": 0.25}
     # The catalogue of the toy has no bids: the configured value of what is missing.
     expected = [
         probability * of_item.get(item_id, 0.5)
@@ -123,7 +128,7 @@ def test_one_number_per_boosted_item_is_demanded(module: ServingModule):
 def test_no_value_comes_more_often_than_its_cap(
     module: ServingModule, cap: str, values: tuple[str | None, ...], limit: int
 ):
-    value_of = dict(zip(ITEM_IDS, values, strict=True))
+    value_of: dict[str, str | None] = dict(zip(ITEM_IDS, values, strict=True))
     everything, capped = listing(module), listing(module, **{cap: limit})
     expected, counts = [], Counter()
     for item_id in everything:
@@ -181,7 +186,7 @@ def test_diversity_is_maximal_marginal_relevance_of_candidate_embeddings(
     plain = ask(module, "recommend", EVERY)
     scores = dict(zip(found(plain), plain["scores"][0], strict=True))
     low, high = min(scores.values()), max(scores.values())
-    vectors = dict(
+    vectors: dict[str, np.ndarray] = dict(
         zip(ITEM_IDS, toy.recommender.candidate_embeddings().numpy(), strict=True)
     )
     chosen: list[str] = []
@@ -253,3 +258,19 @@ def test_parity_asks_for_every_formula(toy: Toy, module: ServingModule):
         for order in request.inputs.get("order", [])
     }
     assert asked == {"", *names}
+
+
+def test_another_default_needs_an_order_of_its_own_and_reads_the_catalogue(toy: Toy):
+    assert own_final_order(toy.config, toy.dataset) is None
+    settings = toy.config.model_dump()
+    settings["ranking"]["final_order"]["default"] = "dear"
+    order = own_final_order(ExperimentConfig.model_validate(settings), toy.dataset)
+    assert order is not None
+    index = tf.constant([[8, 2, 1]])  # The last and the first item; an unknown one.
+    probabilities = {name: tf.zeros((1, 3)) for name in toy.schema.heads}
+    scores = order(ScoredCandidates(index, probabilities, tf.zeros((1, 3))))
+    np.testing.assert_allclose(scores, [[7.0, 1.0, 0.0]])
+    settings["ranking"] = None
+    settings["export"] |= {"rules": ["diversity"]}
+    alone = ExperimentConfig.model_validate(settings)
+    assert build_final_order(alone, toy.dataset) is None

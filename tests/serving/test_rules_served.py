@@ -1,8 +1,9 @@
 """Formulas and rules of lists over gRPC: the client, the server, the written model."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from tfrec_client import (
     Event,
     InvalidRequestError,
     RankRequest,
+    Recommendation,
     RecommendationRequest,
     RecommenderClient,
 )
@@ -18,12 +20,12 @@ from tfrec_client.__main__ import main
 from export.exporter import export_model
 from serving.server.model_config import ServedModel
 from serving.server.server import EmbeddedServer
-from tests.export.conftest import make_toy
+from tests.export.conftest import Toy, make_toy
 from tests.export.fakes import BRANDS, ITEM_IDS
 from tests.export.ruled import make_ruled_toy
 
-BRAND = dict(zip(ITEM_IDS, BRANDS, strict=True))
-PRICE = dict(zip(ITEM_IDS, np.linspace(1.0, 7.0, 7), strict=True))
+BRAND: dict[str, str | None] = dict(zip(ITEM_IDS, BRANDS, strict=True))
+PRICE: dict[str, float] = dict(zip(ITEM_IDS, np.linspace(1.0, 7.0, 7), strict=True))
 HISTORY = [Event("lamp", "view", 100), Event("sofa", "cart", 200)]
 
 
@@ -38,7 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]
         yield running
 
 
-def _make_plain(root: Path):
+def _make_plain(root: Path) -> Toy:
     return make_toy(root, has_text=False)
 
 
@@ -50,11 +52,11 @@ def client(server: EmbeddedServer) -> Iterator[RecommenderClient]:
         yield running
 
 
-def ids(found: list) -> list[str]:
+def ids(found: Sequence[Recommendation]) -> list[str]:
     return [item.item_id for item in found]
 
 
-def recommend(client: RecommenderClient, **said) -> list[str]:
+def recommend(client: RecommenderClient, **said: Any) -> list[str]:
     return ids(client.recommend(HISTORY, k=7, request_timestamp=250, **said))
 
 
@@ -91,15 +93,16 @@ def test_caps_places_and_diversity_shape_the_list(client: RecommenderClient):
 
 
 def test_every_row_of_a_batch_has_its_own_rules(client: RecommenderClient):
+    wishes: list[dict[str, Any]] = [
+        {},
+        {"order": "dear"},
+        {"caps": {"brand": 1, "category": 2}, "boosts": {"mug": 9.0}},
+        {"must_include_item_ids": ["mug", "sofa"], "diversity": 0.4},
+        {"bids": {"mug": 9.0}, "order": "ads"},
+    ]
     requests = [
         RecommendationRequest(HISTORY, k=7, request_timestamp=250, **said)
-        for said in (
-            {},
-            {"order": "dear"},
-            {"caps": {"brand": 1, "category": 2}, "boosts": {"mug": 9.0}},
-            {"must_include_item_ids": ["mug", "sofa"], "diversity": 0.4},
-            {"bids": {"mug": 9.0}, "order": "ads"},
-        )
+        for said in wishes
     ]
     together = client.recommend_batch(requests)
     for request, found in zip(requests, together, strict=True):
@@ -114,13 +117,14 @@ def test_a_model_without_rules_is_served_and_says_what_it_lacks(
         server.target, model_name="plain", timeout_seconds=20
     ) as client:
         assert len(client.recommend(HISTORY, k=3)) == 3
-        for said, message in (
+        cases: list[tuple[dict[str, Any], str]] = [
             ({"order": "ads"}, "`order` is not an input"),
             ({"diversity": 0.5}, "`diversity` in `export.rules`"),
             ({"boosts": {"mug": 2.0}}, "`boosts` is not an input"),
             ({"caps": {"brand": 1}}, r"`caps` must only name.*: \[\]"),
             ({"head_weights": {"view": 1.0}}, "`head_weights` must only name"),
-        ):
+        ]
+        for said, message in cases:
             with pytest.raises(InvalidRequestError, match=message):
                 client.recommend(HISTORY, **said)
 

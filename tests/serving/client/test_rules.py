@@ -107,12 +107,12 @@ def test_weights_may_be_negative_and_ranking_checks_its_rules():
 
 
 def test_names_that_the_model_lacks_are_named():
-    for said, message in (
-        ({"caps": {"brandd": 1}}, "Did you mean 'brand'"),
-        ({"head_weights": {"cart": 1.0}}, r"\['purchase', 'view'\].*'cart'"),
-    ):
-        with pytest.raises(InvalidRequestError, match=message):
-            encode_requests([RecommendationRequest(**said)], INPUTS)
+    mistyped = RecommendationRequest(caps={"brandd": 1})
+    with pytest.raises(InvalidRequestError, match="Did you mean 'brand'"):
+        encode_requests([mistyped], INPUTS)
+    stray = RecommendationRequest(head_weights={"cart": 1.0})
+    with pytest.raises(InvalidRequestError, match=r"\['purchase', 'view'\].*'cart'"):
+        encode_requests([stray], INPUTS)
 
 
 def test_rules_of_another_form_cannot_be_filled():
