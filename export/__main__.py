@@ -26,9 +26,10 @@ _DESCRIPTION = (
     "stock server knows all of its ops, and its warm-up requests run."
 )
 _EPILOG = (
-    "The model is written to <model_dir>/<model_name>/<version>/; `model_name` and "
-    "`filters` come from the section `export` of the run's config.yaml. Serve it "
-    "with `python -m serving.server` or with the container in serving/. A changed "
+    "The model is written to <model_dir>/<model_name>/<version>/; `model_name`, "
+    "`filters`, `caps` and `rules` come from the section `export` of the run's "
+    "config.yaml. Serve it with `python -m serving.server` or with the container in "
+    "serving/. A changed "
     "catalogue needs no training: see `python -m export refresh --help`."
 )
 

@@ -21,6 +21,7 @@ from export.warmup import BATCH_SIZES, served_names, write_warmup
 from tfrec.config import ExperimentConfig
 from tfrec.config_file import save_config
 from tfrec.data.store import PreparedDataset
+from tfrec.models.final_order import build_final_order
 from tfrec.models.recommender import Recommender
 from tfrec.run_record import CONFIG_FILE, SCHEMA_FILE, write_json
 from tfrec.schema import Schema
@@ -118,13 +119,22 @@ def export_with_report(
         tempfile.TemporaryDirectory() as asset_dir,
     ):
         on_step("building the signatures")
+        final_order = build_final_order(config, dataset)
         module = ServingModule(
-            recommender, dataset, schema=schema, asset_dir=Path(asset_dir)
+            recommender,
+            dataset,
+            schema=schema,
+            asset_dir=Path(asset_dir),
+            final_order=final_order if schema.order_features else None,
         )
         _save(module, draft.path)
         on_step("writing warm-up requests and the model card")
         sampler = RequestSampler(
-            schema, dataset, recommender.max_history_length, module.filter_examples
+            schema,
+            dataset,
+            recommender.max_history_length,
+            module.filter_examples,
+            order_names=() if final_order is None else tuple(final_order.formulas),
         )
         warmup_path = _write_extra(draft, config, dataset, sampler)
         write_more(draft.path / EXTRA_DIR)
@@ -153,6 +163,8 @@ def export_schema(dataset: PreparedDataset, config: ExperimentConfig) -> Schema:
         filters=schema.filters,
         has_text=schema.has_text,
         has_ranking=schema.has_ranking,
+        caps=schema.caps,
+        rules=schema.rules,
     )
     if prepared != schema:
         names = [

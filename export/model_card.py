@@ -5,6 +5,7 @@ from typing import Any
 
 from tfrec.config import ExperimentConfig
 from tfrec.data.store import PreparedDataset
+from tfrec.order_config import WEIGHT_PREFIX, head_weights, resolve_formulas
 from tfrec.run_record import git_state, library_versions
 from tfrec.schema import Schema
 
@@ -36,6 +37,7 @@ def write_model_card(
         _table(_flat(dataset.manifest.get("counts", {}))),
         "## Quality",
         _NOT_MEASURED if metrics is None else _table(_flat(metrics)),
+        *_final_order(config, schema),
         "## Signatures",
         _signatures(schema),
         "## Made with",
@@ -54,8 +56,24 @@ def _identity(config: ExperimentConfig, schema: Schema) -> list[tuple[str, Any]]
         ("event types", ", ".join(schema.event_types)),
         ("predicted event types", ", ".join(schema.target_event_types)),
         ("filters", ", ".join(schema.filters) or "none"),
+        ("caps", ", ".join(schema.caps) or "none"),
+        ("rules of requests", ", ".join(schema.rules) or "none"),
         ("seed", config.seed),
     ]
+
+
+def _final_order(config: ExperimentConfig, schema: Schema) -> list[str]:
+    if config.ranking is None:
+        return []
+    order = config.ranking.final_order
+    weights = head_weights(config.ranking.head_weights, schema)
+    rows = [
+        (f"{name} (default)" if name == order.default else name, f"`{formula.text}`")
+        for name, formula in resolve_formulas(order, schema).items()
+    ]
+    rows += [(WEIGHT_PREFIX + head, weight) for head, weight in weights.items()]
+    rows += [(f"missing {n}", value) for n, value in order.missing_values.items()]
+    return ["## Final order", _table(rows)]
 
 
 def _signatures(schema: Schema) -> str:

@@ -9,8 +9,14 @@ import numpy as np
 
 from tfrec.data.store import TITLE, PreparedDataset
 from tfrec.schema import (
+    BID_ITEM_IDS,
+    BIDS,
+    BOOST_FACTORS,
+    BOOST_ITEM_IDS,
     CANDIDATE_ITEM_IDS,
+    CAP_PREFIX,
     CONTEXT_PREFIX,
+    DIVERSITY,
     EXCLUDE_ITEM_IDS,
     EXCLUDE_SEEN,
     FILTER_PREFIX,
@@ -19,11 +25,15 @@ from tfrec.schema import (
     HISTORY_ITEM_IDS,
     HISTORY_TIMESTAMPS,
     ITEM_IDS,
+    MUST_INCLUDE_ITEM_IDS,
+    ORDER,
     QUERY_TEXT,
     REQUEST_TIMESTAMP,
     TEXT,
+    WEIGHT_PREFIX,
     AttributeKind,
     K,
+    Role,
     Schema,
     SignatureName,
 )
@@ -86,6 +96,7 @@ class RequestSampler:
         max_history_length: Events that the models read.
         filter_examples: Some values per filter.
         seed: Same seed, same requests.
+        order_names: The formulas that a request may choose.
     """
 
     schema: Schema
@@ -93,18 +104,20 @@ class RequestSampler:
     max_history_length: int
     filter_examples: Mapping[str, Sequence[str]]
     seed: int = 0
+    order_names: Sequence[str] = ()
 
     def parity_requests(self) -> list[SampleRequest]:
         """Returns the requests of the parity gate.
 
         They hold an empty history, unknown ids and event types, padding between
         events, exclusions, filters, searches, different `k` in a batch, and a
-        history longer than the models read.
+        history longer than the models read; where requests may have rules, those,
+        with every formula.
         """
         rng = np.random.default_rng(self.seed)
         rows = self._parity_rows(rng)
         # Nothing said, a search, a long history.
-        alone = [rows[0]], [rows[-2]], [rows[-1]]
+        alone = [rows[0]], [rows[4]], [rows[5]]
         return [
             batch_rows(self.schema, signature, batch)
             for signature in self.schema.signatures
@@ -114,18 +127,23 @@ class RequestSampler:
     def warmup_requests(self, batch_sizes: Iterable[int]) -> list[SampleRequest]:
         """Returns plain requests with full histories for every signature.
 
-        Where texts are read, each comes a second time with a search: an encoder
-        that was not run yet is slow.
+        Where texts are read, each comes a second time with a search, and where
+        requests may have rules, with all of them: what was not run yet is slow.
         """
         rng = np.random.default_rng(self.seed)
         requests = []
         for signature in self.schema.signatures:
-            names = {spec.name for spec in self.schema.signature_inputs(signature)}
+            specs = self.schema.signature_inputs(signature)
+            names = {spec.name for spec in specs}
             searches = self.schema.has_text and QUERY_TEXT in names
             for batch_size in batch_sizes:
                 length = self.max_history_length
                 rows = [self._row(rng, length) for _ in range(batch_size)]
                 requests.append(batch_rows(self.schema, signature, rows))
+                if any(spec.role == Role.RULE for spec in specs):
+                    wish = self._order_wishes(rng, "") | self._list_wishes(rng, 0.4)
+                    ruled = [row | wish for row in rows]
+                    requests.append(batch_rows(self.schema, signature, ruled))
                 if searches:
                     rows = [row | {QUERY_TEXT: self._title(rng)} for row in rows]
                     requests.append(batch_rows(self.schema, signature, rows))
@@ -146,7 +164,35 @@ class RequestSampler:
             filtering[FILTER_PREFIX + name] = list(values[:2])
         long: Row = self._row(rng, self.max_history_length + 7) | {K: 20}
         searching: Row = self._row(rng, 4) | {K: 6, QUERY_TEXT: self._title(rng)}
-        return [empty, unknown, excluding, filtering, searching, long]
+        rows = [empty, unknown, excluding, filtering, searching, long]
+        return rows + self._rule_rows(rng)
+
+    def _rule_rows(self, rng: np.random.Generator) -> list[Row]:
+        """Returns requests with rules about the order, where there are any."""
+        wishes = []
+        if self.schema.order_features:
+            wishes += [self._order_wishes(rng, n) for n in ("", *self.order_names)]
+        if self.schema.list_features:
+            wishes += [self._list_wishes(rng, strength) for strength in (0.0, 0.4)]
+        return [self._row(rng, 3) | wish | {K: 6} for wish in wishes]
+
+    def _order_wishes(self, rng: np.random.Generator, order: str) -> Row:
+        listed = [*self._item_ids(rng, 3), UNKNOWN_ID]
+        return {
+            ORDER: order,
+            **{WEIGHT_PREFIX + name: 0.5 for name in self.schema.head_names[:1]},
+            BOOST_ITEM_IDS: listed,
+            BOOST_FACTORS: [2.0, 0.0, 1.5, 3.0],
+            BID_ITEM_IDS: listed,
+            BIDS: [0.4, 2.0, 0.0, 1.0],
+        }
+
+    def _list_wishes(self, rng: np.random.Generator, diversity: float) -> Row:
+        return {
+            DIVERSITY: diversity,
+            MUST_INCLUDE_ITEM_IDS: [*self._item_ids(rng, 2), UNKNOWN_ID],
+            **{CAP_PREFIX + name: 1 for name in self.schema.caps},
+        }
 
     def _title(self, rng: np.random.Generator) -> str:
         """Returns the title of some item; "" where no item has one."""

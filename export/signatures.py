@@ -7,12 +7,15 @@ from typing import Any
 import tensorflow as tf
 
 from export.filters import ItemFilter
+from export.list_rules import RequestListRules
 from export.masks import MISSING_SCORE, keep_first_k, mask_items, top_items
+from export.ordering import RequestOrdering
 from tfrec.data.store import PreparedDataset
 from tfrec.data.vocabulary import Vocabulary
 from tfrec.features.history import RequestLookups, build_request
 from tfrec.features.lookup import VocabularyLookup
 from tfrec.features.request import Request
+from tfrec.models.final_order import FinalOrder, ScoredCandidates
 from tfrec.models.recommender import RankedCandidates, Recommender
 from tfrec.schema import (
     CANDIDATE_ITEM_IDS,
@@ -54,6 +57,8 @@ class ServingModule(tf.Module):
             of the export.
         asset_dir: An existing folder for vocabulary files, which must stay until
             the SavedModel is written.
+        final_order: The formulas that requests may choose and weigh; None where
+            the schema has no rules about them.
 
     Raises:
         ValueError: If the recommender does not fit the dataset or the schema.
@@ -66,6 +71,7 @@ class ServingModule(tf.Module):
         *,
         schema: Schema,
         asset_dir: Path,
+        final_order: FinalOrder | None = None,
     ) -> None:
         super().__init__()
         self.schema = schema
@@ -82,6 +88,9 @@ class ServingModule(tf.Module):
         embeddings = tf.math.l2_normalize(recommender.candidate_embeddings(), axis=1)
         self._embeddings = tf.Variable(embeddings, trainable=False, name="candidates")
         self._retired = dataset.retired
+        self.final_order = final_order
+        self._ordering = RequestOrdering(final_order, schema, items=self._items)
+        self._rules = RequestListRules(dataset, schema, items=self._items)
         self.model_variables: list[tf.Variable] = []
 
     @property
@@ -118,17 +127,26 @@ class ServingModule(tf.Module):
         scores, index = top_items(retrieval_scores, tf.maximum(num_columns, fewest))
         # Another row's `k` may be greater: it must not widen the choice of this one.
         index = keep_first_k(index, tf.maximum(raw[K], fewest))
-        ranked = self._rank(request, encoded, index, scores)
-        final_scores, order = tf.math.top_k(ranked.scores, num_columns)
+        index, scores = self._rules.add_promised(
+            raw, index, scores, allowed_scores=retrieval_scores
+        )
+        ranked = self._rank(raw, request, encoded, index, scores)
+        order, is_filled = self._rules.choose(
+            raw,
+            index,
+            ranked.scores,
+            num_columns=num_columns,
+            embeddings=self._embeddings,
+        )
 
         def ordered(values: tf.Tensor) -> tf.Tensor:
             return tf.gather(values, order, batch_dims=1)
 
-        index = keep_first_k(ordered(index), raw[K])
+        index = keep_first_k(tf.where(is_filled, ordered(index), 0), raw[K])
         is_item = index > 0
         return {
             ITEM_IDS: self._items.tokens(index),
-            SCORES: tf.where(is_item, final_scores, MISSING_SCORE),
+            SCORES: tf.where(is_item, ordered(ranked.scores), MISSING_SCORE),
             RETRIEVAL_SCORES: tf.where(is_item, ordered(scores), MISSING_SCORE),
             **{
                 name: tf.where(is_item, ordered(probability), 0.0)
@@ -153,7 +171,7 @@ class ServingModule(tf.Module):
         scores = tf.gather(allowed_scores, column, batch_dims=1)
         is_item = (index >= NUM_SPECIAL_INDICES) & (scores > MISSING_SCORE)
         index = tf.where(is_item, index, 0)
-        ranked = self._rank(request, encoded, index, scores)
+        ranked = self._rank(raw, request, encoded, index, scores)
         return {
             SCORES: ranked.scores,
             **{
@@ -214,7 +232,12 @@ class ServingModule(tf.Module):
         return tf.where(tf.constant(self._retired), MISSING_SCORE, scores)
 
     def _rank(
-        self, request: Request, encoded: Any, index: tf.Tensor, scores: tf.Tensor
+        self,
+        raw: Mapping[str, tf.Tensor],
+        request: Request,
+        encoded: Any,
+        index: tf.Tensor,
+        scores: tf.Tensor,
     ) -> RankedCandidates:
         """Ranks candidates; index 0 is a missing place and gets the score -inf."""
         is_item = index > 0
@@ -226,7 +249,9 @@ class ServingModule(tf.Module):
                 "`Recommender.rank` must return one probability per head. Received: "
                 f"{sorted(ranked.probabilities)}, expected {list(self.schema.heads)}."
             )
-        return ranked._replace(scores=tf.where(is_item, ranked.scores, MISSING_SCORE))
+        candidates = ScoredCandidates(index, ranked.probabilities, finite)
+        final = self._ordering.scores(raw, candidates, ranked.scores)
+        return ranked._replace(scores=tf.where(is_item, final, MISSING_SCORE))
 
     def _best(self, scores: tf.Tensor, k: tf.Tensor, num_columns: tf.Tensor) -> Tensors:
         best, index = top_items(scores, num_columns)

@@ -153,3 +153,44 @@ def test_tokens_of_a_path_are_its_prefixes_up_to_the_deepest_level_read() -> Non
 def test_contradictions_are_explained(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Schema(**{**SCHEMA.__dict__, **change})
+
+
+def test_caps_and_rules_are_kept_and_change_no_hash_where_unused() -> None:
+    ruled = replace(SCHEMA, caps=("brand",), rules=("order", "diversity"))
+    assert Schema.from_json(json.loads(json.dumps(ruled.to_json()))) == ruled
+    assert ruled.schema_hash != SCHEMA.schema_hash
+    assert not {"caps", "rules"} & set(SCHEMA.to_json())
+    assert "learned" not in SCHEMA.to_json()["item_attributes"][0]
+    bid = AttributeSpec("bid", AttributeKind.NUMERIC, learned=False)
+    hidden = replace(SCHEMA, item_attributes=(bid,), filters=())
+    assert not Schema.from_json(hidden.to_json()).item_attributes[0].learned
+
+
+def test_rules_add_inputs_to_what_they_are_about_and_to_nothing_else() -> None:
+    ruled = replace(
+        SCHEMA,
+        caps=("category",),
+        rules=("order", "weights", "boost", "bids", "must_include", "diversity"),
+    )
+
+    def added(signature: SignatureName) -> list[str]:
+        before = {f.name for f in SCHEMA.signature_inputs(signature)}
+        after = [f.name for f in ruled.signature_inputs(signature)]
+        return [name for name in after if name not in before]
+
+    scores = ["order", "weight_cart", "weight_purchase", "boost_item_ids"]
+    scores += ["boost_factors", "bid_item_ids", "bids"]
+    lists = ["cap_category", "must_include_item_ids", "diversity"]
+    assert added(SignatureName.RANK) == scores
+    assert added(SignatureName.RECOMMEND) == scores + lists
+    for signature in SignatureName:
+        if signature not in (SignatureName.RANK, SignatureName.RECOMMEND):
+            assert added(signature) == []
+
+
+def test_caps_and_rules_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"one value an item. Received: \['price'\]"):
+        replace(SCHEMA, caps=("price",))
+    with pytest.raises(ValueError, match="need a ranking model.*order"):
+        replace(SCHEMA, has_ranking=False, rules=("order", "diversity"))
+    replace(SCHEMA, has_ranking=False, rules=("must_include", "diversity"))

@@ -16,7 +16,8 @@ from tfrec.data_config import (
     SplitConfig,
     TableConfig,
 )
-from tfrec.schema import Schema
+from tfrec.order_config import FinalOrderConfig, resolve_formulas
+from tfrec.schema import RequestRule, Schema
 from tfrec.text_config import TextConfig
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "EventColumns",
     "ExperimentConfig",
     "ExportConfig",
+    "FinalOrderConfig",
     "ItemColumns",
     "OptimizerConfig",
     "RankingConfig",
@@ -148,6 +150,7 @@ class RankingConfig(FrozenConfig):
         description="Final order: weight of each head's probability; those not named "
         "have 1 if the type is a target, else 0.",
     )
+    final_order: FinalOrderConfig = FinalOrderConfig()
 
 
 class OptimizerConfig(FrozenConfig):
@@ -241,6 +244,17 @@ class ExportConfig(FrozenConfig):
     )
     model_dir: Path | None = Field(None, description="None: `model` in the run.")
     filters: tuple[str, ...] = Field((), description="Item attributes to filter by.")
+    caps: tuple[str, ...] = Field(
+        (),
+        description="Item attributes of whose values a request may ask for at most so "
+        "many items in a list.",
+    )
+    rules: tuple[RequestRule, ...] = Field(
+        (),
+        description="What a request may say about the order: `order` (which formula), "
+        "`weights` (of heads), `boost` and `bids` (of items), `must_include`, "
+        "`diversity`. Each adds inputs, which every caller then has to send.",
+    )
 
 
 class ExperimentConfig(FrozenConfig):
@@ -285,4 +299,12 @@ class ExperimentConfig(FrozenConfig):
             self.export.filters,
             has_text=self.text is not None,
             has_ranking=self.ranking is not None,
+            caps=self.export.caps,
+            rules=tuple(rule.value for rule in self.export.rules),
         )
+
+    @model_validator(mode="after")
+    def _final_order_fits(self) -> Self:
+        if self.ranking is not None:
+            resolve_formulas(self.ranking.final_order, self.experiment_schema)
+        return self

@@ -84,6 +84,11 @@ class AttributeConfig(FrozenConfig):
     )
     separator: str = Field("/", description="Joins levels of a `path`, or `tags`.")
     max_levels: int = Field(4, ge=1, description="Levels, or tags, that are read.")
+    learned: bool = Field(
+        True,
+        description="False keeps it from the models: for formulas, filters and caps "
+        "alone, such as a bid, which must not change a probability.",
+    )
 
     @property
     def source_column(self) -> str:
@@ -92,7 +97,9 @@ class AttributeConfig(FrozenConfig):
 
     def spec(self) -> AttributeSpec:
         """Returns the attribute as the schema knows it."""
-        return AttributeSpec(self.name, self.kind, self.separator, self.max_levels)
+        return AttributeSpec(
+            self.name, self.kind, self.separator, self.max_levels, self.learned
+        )
 
 
 class RowFilter(FrozenConfig):
@@ -219,6 +226,8 @@ class DataConfig(FrozenConfig):
         *,
         has_text: bool = False,
         has_ranking: bool = True,
+        caps: tuple[str, ...] = (),
+        rules: tuple[str, ...] = (),
     ) -> Schema:
         """Returns the schema that this configuration declares."""
         return Schema(
@@ -231,4 +240,6 @@ class DataConfig(FrozenConfig):
             has_timestamps=self.event_columns.timestamp is not None,
             has_text=has_text,
             has_ranking=has_ranking,
+            caps=caps,
+            rules=rules,
         )

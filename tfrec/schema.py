@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
+
+from tfrec.formula import formula_name
 
 PADDING_INDEX = 0
 OOV_INDEX = 1
@@ -20,6 +23,7 @@ class Role(StrEnum):
     CONTEXT = "context"
     FILTER = "filter"
     CANDIDATE = "candidate"
+    RULE = "rule"
 
 
 class AttributeKind(StrEnum):
@@ -47,6 +51,21 @@ class SignatureName(StrEnum):
     EMBED_TEXT = "embed_text"
 
 
+class RequestRule(StrEnum):
+    """What a request may say about the order, if the model was exported with it.
+
+    `order`: which formula. `weights`: of the heads. `boost`, `bids`: numbers of
+    single items. `must_include`: items with a place. `diversity`: its strength.
+    """
+
+    ORDER = "order"
+    WEIGHTS = "weights"
+    BOOST = "boost"
+    BIDS = "bids"
+    MUST_INCLUDE = "must_include"
+    DIVERSITY = "diversity"
+
+
 # Names of the exported contract. `serving/client` repeats them in its own
 # distribution; `tests/serving` holds both against each other.
 HISTORY_ITEM_IDS = "history_item_ids"
@@ -67,6 +86,15 @@ EMBEDDING = "embedding"
 PROBABILITY_SUFFIX = "_probability"
 CONTEXT_PREFIX = "context_"
 FILTER_PREFIX = "filter_"
+ORDER = "order"
+WEIGHT_PREFIX = "weight_"
+BOOST_ITEM_IDS = "boost_item_ids"
+BOOST_FACTORS = "boost_factors"
+BID_ITEM_IDS = "bid_item_ids"
+BIDS = "bids"
+CAP_PREFIX = "cap_"
+MUST_INCLUDE_ITEM_IDS = "must_include_item_ids"
+DIVERSITY = "diversity"
 
 
 @dataclass(frozen=True)
@@ -100,12 +128,15 @@ class AttributeSpec:
         kind: How it is encoded.
         separator: Joins the levels of a `path`, or tags.
         max_levels: Levels of a `path`, or tags, that are read.
+        learned: False keeps the attribute from the models: it is for formulas,
+            filters and caps only.
     """
 
     name: str
     kind: AttributeKind
     separator: str = "/"
     max_levels: int = 4
+    learned: bool = True
 
     def tokens(self, value: str | None) -> list[str]:
         """Returns the vocabulary tokens of one raw value; none if it is missing."""
@@ -139,6 +170,9 @@ class Schema:
         has_timestamps: False where the log knows only an order.
         has_text: Whether a language model reads titles and searches.
         has_ranking: False for retrieval alone: there are no heads.
+        caps: Names of item attributes of which a request may ask for at most so
+            many items of one value.
+        rules: What else a request may say about the order, see `RequestRule`.
     """
 
     event_types: tuple[str, ...]
@@ -150,6 +184,8 @@ class Schema:
     has_timestamps: bool = True
     has_text: bool = False
     has_ranking: bool = True
+    caps: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         unknown = [t for t in self.target_event_types if t not in self.event_types]
@@ -171,6 +207,27 @@ class Schema:
             raise ValueError(
                 "`filters` must name declared item attributes. "
                 f"Received: filters={lost}, item attributes={names}."
+            )
+        self._check_rules()
+
+    def _check_rules(self) -> None:
+        counted = [
+            a.name
+            for a in self.item_attributes
+            if a.kind in (AttributeKind.CATEGORICAL, AttributeKind.PATH)
+        ]
+        lost = [name for name in self.caps if name not in counted]
+        if lost:
+            raise ValueError(
+                "`caps` must name categorical or path item attributes, which have "
+                f"one value an item. Received: {lost}, such attributes: {counted}."
+            )
+        of_lists = (RequestRule.MUST_INCLUDE, RequestRule.DIVERSITY)
+        needing = [rule for rule in self.rules if rule not in of_lists]
+        if needing and not self.has_ranking:
+            raise ValueError(
+                "`rules` about formulas need a ranking model. Received: "
+                f"{needing} with `ranking: null`. Leave them out."
             )
 
     @property
@@ -235,6 +292,55 @@ class Schema:
         ]
         return (*self.history_features, *asked)
 
+    @property
+    def head_names(self) -> tuple[str, ...]:
+        """What formulas and weights call the heads, weakest first."""
+        return tuple(
+            formula_name(name.removesuffix(PROBABILITY_SUFFIX)) for name in self.heads
+        )
+
+    @property
+    def order_features(self) -> tuple[FeatureSpec, ...]:
+        """Inputs that say how candidates are scored; none without `rules`."""
+        role, boosted, bidden = Role.RULE, ("num_boosted",), ("num_bids",)
+        by_rule = {
+            RequestRule.ORDER: (FeatureSpec(ORDER, "string", (), role),),
+            RequestRule.WEIGHTS: tuple(
+                FeatureSpec(WEIGHT_PREFIX + n, "float32", (), role, padding=math.nan)
+                for n in self.head_names
+            ),
+            RequestRule.BOOST: (
+                FeatureSpec(BOOST_ITEM_IDS, "string", boosted, role, "item_id"),
+                FeatureSpec(BOOST_FACTORS, "float32", boosted, role, padding=1.0),
+            ),
+            RequestRule.BIDS: (
+                FeatureSpec(BID_ITEM_IDS, "string", bidden, role, "item_id"),
+                FeatureSpec(BIDS, "float32", bidden, role, padding=0.0),
+            ),
+        }
+        return tuple(
+            feature
+            for rule, features in by_rule.items()
+            if rule in self.rules
+            for feature in features
+        )
+
+    @property
+    def list_features(self) -> tuple[FeatureSpec, ...]:
+        """Inputs that say what a list must look like; none without caps or rules."""
+        must = FeatureSpec(
+            MUST_INCLUDE_ITEM_IDS, "string", ("num_must",), Role.RULE, "item_id"
+        )
+        diversity = FeatureSpec(DIVERSITY, "float32", (), Role.RULE, padding=0.0)
+        return (
+            *(
+                FeatureSpec(CAP_PREFIX + name, "int32", (), Role.RULE, name, 0)
+                for name in self.caps
+            ),
+            *((must,) if RequestRule.MUST_INCLUDE in self.rules else ()),
+            *((diversity,) if RequestRule.DIVERSITY in self.rules else ()),
+        )
+
     def signature_inputs(self, signature: SignatureName) -> tuple[FeatureSpec, ...]:
         """Returns the inputs of a signature, in order; all have a batch dimension."""
         if signature == SignatureName.EMBED_TEXT:
@@ -246,6 +352,10 @@ class Schema:
             item = FeatureSpec(ITEM_IDS, "string", (), Role.CANDIDATE, "item_id")
             return (item, k)
         shared = (*self.history_features, *self.request_features)
+        if signature != SignatureName.RETRIEVE:
+            shared += self.order_features
+        if signature == SignatureName.RECOMMEND:
+            shared += self.list_features
         if signature == SignatureName.RANK:
             candidates = FeatureSpec(
                 CANDIDATE_ITEM_IDS,
@@ -292,8 +402,19 @@ class Schema:
         return OOV_INDEX
 
     def to_json(self) -> dict[str, Any]:
-        """Returns plain data that `from_json` reads back."""
-        return asdict(self)
+        """Returns plain data that `from_json` reads back.
+
+        What came later and is not used is left out, so that the hash of a schema
+        stays what it was.
+        """
+        data = asdict(self)
+        for name in ("caps", "rules"):
+            if not data[name]:
+                del data[name]
+        for attribute in (*data["item_attributes"], *data["context"]):
+            if attribute["learned"]:
+                del attribute["learned"]
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Schema":
@@ -306,6 +427,7 @@ class Schema:
                     AttributeKind(r["kind"]),
                     r["separator"],
                     int(r["max_levels"]),
+                    bool(r.get("learned", True)),
                 )
                 for r in rows
             )
@@ -320,6 +442,8 @@ class Schema:
             has_timestamps=bool(data["has_timestamps"]),
             has_text=bool(data.get("has_text", False)),
             has_ranking=bool(data.get("has_ranking", True)),
+            caps=tuple(data.get("caps", ())),
+            rules=tuple(data.get("rules", ())),
         )
 
     @property

@@ -40,6 +40,30 @@ def test_catalogue_is_encoded_behind_two_empty_rows(tmp_path: Path):
     assert table.num_items == 3
 
 
+def test_attributes_that_are_not_learned_stay_out(tmp_path: Path):
+    number, word = AttributeKind.NUMERIC, AttributeKind.CATEGORICAL
+    schema = Schema(
+        event_types=("event",),
+        target_event_types=("event",),
+        item_attributes=(
+            AttributeSpec("price", number),
+            AttributeSpec("bid", number, learned=False),
+            AttributeSpec("campaign", word, learned=False),
+        ),
+    )
+    attributes = {"price": [1.0, 2.0], "bid": [3.0, 4.0], "campaign": ["a", "b"]}
+    dataset = write_prepared(
+        tmp_path / "prepared",
+        cycle(2),
+        num_items=2,
+        schema=schema,
+        attributes=attributes,
+    )
+    table = build_item_table(dataset)
+    assert list(table.numbers) == list(table.known) == list(table.scales) == ["price"]
+    assert table.indices == table.vocabulary_sizes == {}
+
+
 def test_numbers_of_one_value_or_none_stay_finite():
     for raw in ([3.0, 3.0], [np.nan, np.nan]):
         values, known = standardise(np.array(raw))

@@ -59,6 +59,8 @@ def build_item_table(
     vocabularies = dataset.attribute_vocabularies
     indices, sizes, numbers, known, scales = {}, {}, {}, {}, {}
     for attribute in dataset.schema.item_attributes:
+        if not attribute.learned:
+            continue
         values = items[attribute.name]
         if attribute.kind == AttributeKind.NUMERIC:
             raw = values.to_numpy(zero_copy_only=False).astype(np.float64)

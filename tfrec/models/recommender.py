@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec.features.request import Request
+from tfrec.models.final_order import FinalOrder, ScoredCandidates
 from tfrec.models.ranking_model import RankingInputs, RankingModel
 from tfrec.models.retrieval_model import EncodedQueries, RetrievalModel
 from tfrec.schema import NUM_SPECIAL_INDICES
@@ -100,6 +101,8 @@ class TrainedRecommender(tf.Module):
         num_candidates: How many retrieved candidates are ranked.
         text_reader: Reads searches, and histories as one text; None where there is
             no text.
+        final_order: Makes scores of probabilities; None leaves those of the ranking
+            model, the weighted sum of its heads.
     """
 
     def __init__(
@@ -109,6 +112,7 @@ class TrainedRecommender(tf.Module):
         *,
         num_candidates: int,
         text_reader: TextReader | None = None,
+        final_order: FinalOrder | None = None,
     ) -> None:
         super().__init__()
         self.retrieval = retrieval
@@ -117,6 +121,7 @@ class TrainedRecommender(tf.Module):
         self.max_history_length = retrieval.settings.max_history_length
         self.num_candidates = num_candidates
         self.text_reader = text_reader
+        self.final_order = final_order
         self._item_vectors = tf.Variable(retrieval.item_vectors(), trainable=False)
         self._candidates = tf.Variable(
             retrieval.candidate_embeddings(), trainable=False
@@ -204,11 +209,13 @@ class TrainedRecommender(tf.Module):
         logits = self.ranking(inputs)
         probabilities = tf.sigmoid(logits)
         probabilities *= tf.expand_dims(tf.cast(known, tf.float32), -1)
-        scores = tf.where(known, self.ranking.scores(logits), -np.inf)
+        scores = self.ranking.scores(logits)
         heads = dict(
             zip(self.ranking.heads, tf.unstack(probabilities, axis=-1), strict=True)
         )
-        return RankedCandidates(scores, heads)
+        if self.final_order is not None:
+            scores = self.final_order(ScoredCandidates(candidate_index, heads, finite))
+        return RankedCandidates(tf.where(known, scores, -np.inf), heads)
 
     def candidate_embeddings(self) -> tf.Tensor:
         """Returns the L2-normalised item vectors, see `Recommender`."""

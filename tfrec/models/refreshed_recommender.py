@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfrec.models.final_order import FinalOrder
 from tfrec.models.ranking_model import RankingModel
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import EncodedQueries, RetrievalModel
@@ -20,11 +21,14 @@ class LaterModels(NamedTuple):
         retrieval: The retrieval model.
         ranking: The ranking model; None where there is none.
         text_reader: With the texts of the changed catalogue; None without text.
+        final_order: With the numbers of the changed catalogue; None where the
+            ranking model's own scores are the order.
     """
 
     retrieval: RetrievalModel
     ranking: RankingModel | None
     text_reader: TextReader | None
+    final_order: FinalOrder | None = None
 
 
 class RefreshedRecommender(TrainedRecommender):
@@ -64,6 +68,7 @@ class RefreshedRecommender(TrainedRecommender):
             models.ranking,
             num_candidates=trained.num_candidates,
             text_reader=models.text_reader,
+            final_order=models.final_order,
         )
         # The same sums over more rows may differ in the last bit: kept as they were.
         rows = np.append(np.ones(NUM_SPECIAL_INDICES, bool), ~differs)

@@ -5,6 +5,7 @@ import numpy as np
 from tfrec.config import ExperimentConfig
 from tfrec.data.refreshed import RefreshedDataset
 from tfrec.features.item_table import build_item_table
+from tfrec.models.final_order import own_final_order
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.refreshed_recommender import LaterModels, RefreshedRecommender
 from tfrec.schema import NUM_SPECIAL_INDICES
@@ -41,7 +42,9 @@ def refresh_recommender(
         ranking = build_ranking_model(config, config.ranking, dataset, item_table)
     reader = None if texts is None else texts.reader
     return RefreshedRecommender(
-        trained, LaterModels(retrieval, ranking, reader), dataset.differs
+        trained,
+        LaterModels(retrieval, ranking, reader, own_final_order(config, dataset)),
+        dataset.differs,
     )
 
 

@@ -15,6 +15,7 @@ from tfrec.data.prepare import prepare
 from tfrec.data.store import PreparedDataset
 from tfrec.features.item_statistics import measure_items
 from tfrec.features.item_table import ItemTable, build_item_table
+from tfrec.models.final_order import own_final_order
 from tfrec.models.ranking_model import RankingModel
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalModel
@@ -82,7 +83,7 @@ def train_models(
         )
     with timings.measure("finetune"):
         _finetune_stage(config, dataset, retrieval, ranking, strategy, texts)
-    return _join(config, retrieval, ranking, texts)
+    return _join(config, dataset, retrieval, ranking, texts)
 
 
 class Timings:
@@ -143,11 +144,12 @@ def load_recommender(
     if config.ranking is not None:
         ranking = build_ranking_model(config, config.ranking, dataset, item_table)
         restore_weights(ranking, run_dir / RANKING / "best")
-    return _join(config, retrieval, ranking, texts), dataset, config
+    return _join(config, dataset, retrieval, ranking, texts), dataset, config
 
 
 def _join(
     config: ExperimentConfig,
+    dataset: PreparedDataset,
     retrieval: RetrievalModel,
     ranking: RankingModel | None,
     texts: ShopTexts | None,
@@ -157,6 +159,7 @@ def _join(
         ranking,
         num_candidates=config.ranking.num_candidates if config.ranking else 1,
         text_reader=None if texts is None else texts.reader,
+        final_order=own_final_order(config, dataset),
     )
 
 

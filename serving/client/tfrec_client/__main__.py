@@ -3,6 +3,7 @@
 python -m tfrec_client recommend --target 127.0.0.1:8500 --model tfrec \
         --history sku-1:view sku-7:cart --k 5
 python -m tfrec_client recommend --query "red lamp"
+python -m tfrec_client recommend --order ads --cap brand=2 --must_include sku-9
 python -m tfrec_client rank --history sku-1:view --candidates sku-2 sku-3
 python -m tfrec_client similar-items sku-1 --k 5
 python -m tfrec_client embed-query --history sku-1:view --query "red lamp" --json
@@ -33,6 +34,12 @@ from tfrec_client.contract import (
 )
 from tfrec_client.errors import RecommenderError
 from tfrec_client.requests import QuerySituation, Situation
+from tfrec_client.rule_options import (
+    add_list_options,
+    add_order_options,
+    list_arguments,
+    order_arguments,
+)
 
 Rows = list[dict[str, Any]]
 
@@ -60,10 +67,13 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     recommend = _add(commands, "recommend", _recommend, "best items for a shopper")
     _add_shopper(recommend, with_k=True)
+    add_order_options(recommend)
+    add_list_options(recommend)
     retrieve = _add(commands, "retrieve", _retrieve, "the same, by retrieval alone")
     _add_shopper(retrieve, with_k=True)
     rank = _add(commands, "rank", _rank, "scores of given items for a shopper")
     _add_shopper(rank, with_k=False)
+    add_order_options(rank)
     rank.add_argument(
         "--candidates", nargs="+", required=True, metavar="ITEM", help="items to score"
     )
@@ -197,6 +207,8 @@ def _recommend(client: RecommenderClient, options: argparse.Namespace) -> Rows:
         parse_history(options.history),
         k=options.k,
         **_situation(client, RECOMMEND, options),
+        **order_arguments(options),
+        **list_arguments(options),
     )
     return [_flat(item) for item in found]
 
@@ -215,6 +227,7 @@ def _rank(client: RecommenderClient, options: argparse.Namespace) -> Rows:
         parse_history(options.history),
         options.candidates,
         **_situation(client, RANK, options),
+        **order_arguments(options),
     )
     return [_flat(item) for item in found]
 

@@ -20,8 +20,10 @@ from tfrec_client.predictor import Predictor
 from tfrec_client.requests import (
     DEFAULT_K,
     Event,
+    ListSituation,
     QueryRequest,
     QuerySituation,
+    RankingSituation,
     RankRequest,
     RecommendationRequest,
     Situation,
@@ -65,7 +67,7 @@ class RecommenderClient(Predictor):
         *,
         k: int = DEFAULT_K,
         timeout_seconds: float | None = None,
-        **situation: Unpack[Situation],
+        **situation: Unpack[ListSituation],
     ) -> list[Recommendation]:
         """Returns the best items for a shopper, best first.
 
@@ -73,9 +75,11 @@ class RecommenderClient(Predictor):
             history: Past events, oldest first; empty for a new shopper.
             k: How many items; fewer come back if the catalogue has no more.
             timeout_seconds: Deadline of this call.
-            **situation: Attributes of `ShopperRequest`: `query_text`,
+            **situation: Attributes of `RecommendationRequest`: `query_text`,
                 `request_timestamp`, `exclude_item_ids`, `exclude_seen`,
-                `context`, `filters`.
+                `context`, `filters`; where the model was exported with them
+                `order`, `head_weights`, `boosts`, `bids`, `caps`,
+                `must_include_item_ids`, `diversity`.
 
         Raises:
             RecommenderError: One of its kinds, see `tfrec_client.errors`.
@@ -125,7 +129,7 @@ class RecommenderClient(Predictor):
         candidate_item_ids: Sequence[str],
         *,
         timeout_seconds: float | None = None,
-        **situation: Unpack[Situation],
+        **situation: Unpack[RankingSituation],
     ) -> list[RankedItem]:
         """Scores given items for a shopper, in the order given; see `recommend`."""
         request = RankRequest(

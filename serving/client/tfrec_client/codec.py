@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tfrec_client.checks import check_id, check_k, check_text, is_number
 from tfrec_client.contract import (
     CONTEXT_PREFIX,
     FILTER_PREFIX,
@@ -18,12 +19,9 @@ from tfrec_client.requests import (
     RankRequest,
     RecommendationRequest,
     ShopperRequest,
-    check_id,
-    check_k,
-    check_text,
-    is_number,
 )
 from tfrec_client.results import RankedItem, Recommendation, ScoredItem
+from tfrec_client.rules_codec import encode_rules
 
 Arrays = dict[str, np.ndarray]
 
@@ -39,8 +37,8 @@ def encode_requests(
             filters that a request leaves out mean "nothing said".
 
     Raises:
-        InvalidRequestError: If a request names context or filters that the
-            model does not have, or gives them the wrong type.
+        InvalidRequestError: If a request names context, filters or rules that
+            the model does not have, or gives them the wrong type.
     """
     arrays = {
         **encode_queries(requests, inputs),
@@ -55,7 +53,11 @@ def encode_requests(
         ks = [r.k for r in requests if isinstance(r, RecommendationRequest)]
         arrays["k"] = np.array(ks, np.int32)
     filters = [request.filters or {} for request in requests]
-    return {**arrays, **_encode_filters(filters, inputs)}
+    return {
+        **arrays,
+        **_encode_filters(filters, inputs),
+        **encode_rules(requests, inputs),
+    }
 
 
 def encode_queries(

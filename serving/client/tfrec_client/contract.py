@@ -16,6 +16,8 @@ EMBED_TEXT = "embed_text"  # Only a model that reads texts has it.
 
 CONTEXT_PREFIX = "context_"
 FILTER_PREFIX = "filter_"
+CAP_PREFIX = "cap_"
+WEIGHT_PREFIX = "weight_"
 PROBABILITY_SUFFIX = "_probability"
 
 
@@ -80,6 +82,18 @@ CONTRACT: dict[str, Signature] = {
     EMBED_QUERY: Signature(_QUERY, _EMBEDDING),
     EMBED_TEXT: Signature({"text": TensorSpec("string", 1)}, _EMBEDDING),
 }
+# Inputs of a model that was exported with rules about the order.
+_ORDER_RULES = {
+    "order": TensorSpec("string", 1),
+    "boost_item_ids": _STRINGS,
+    "boost_factors": TensorSpec("float32", 2),
+    "bid_item_ids": _STRINGS,
+    "bids": TensorSpec("float32", 2),
+}
+_LIST_RULES = {
+    "must_include_item_ids": _STRINGS,
+    "diversity": TensorSpec("float32", 1),
+}
 # What every model has.
 COMMON_SIGNATURES = tuple(name for name in CONTRACT if name != EMBED_TEXT)
 _WHY_MISSING = {
@@ -91,14 +105,30 @@ _WHY_MISSING = {
 def is_declared(signature_name: str, input_name: str, spec: TensorSpec) -> bool:
     """True for an input that a shop may add and that this client can fill.
 
-    Context is one string or number a request, a filter a list of strings.
+    Context is one string or number a request, a filter a list of strings. Rules are
+    about `recommend`, those about scores about `rank`, too.
     """
     if signature_name in (SIMILAR_ITEMS, EMBED_TEXT):
         return False
+    if _is_rule(signature_name, input_name, spec):
+        return True
     if input_name.startswith(FILTER_PREFIX):
         return signature_name != EMBED_QUERY and _STRINGS.accepts(spec)
     kinds = (TensorSpec("string", 1), TensorSpec("float32", 1))
     return input_name.startswith(CONTEXT_PREFIX) and any(k.accepts(spec) for k in kinds)
+
+
+def _is_rule(signature_name: str, input_name: str, spec: TensorSpec) -> bool:
+    rules: dict[str, TensorSpec] = {}
+    if signature_name in (RECOMMEND, RANK):
+        rules = dict(_ORDER_RULES)
+        if input_name.startswith(WEIGHT_PREFIX):
+            rules[input_name] = TensorSpec("float32", 1)
+    if signature_name == RECOMMEND:
+        rules |= _LIST_RULES
+        if input_name.startswith(CAP_PREFIX):
+            rules[input_name] = TensorSpec("int32", 1)
+    return input_name in rules and rules[input_name].accepts(spec)
 
 
 def list_differences(

@@ -1,79 +1,21 @@
 """Typed requests, checked when they are built."""
 
-import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypedDict, TypeGuard
+from typing import TypedDict
 
+from tfrec_client.checks import (
+    check_id,
+    check_ids,
+    check_k,
+    check_text,
+    check_timestamp,
+    is_number,
+)
 from tfrec_client.errors import InvalidRequestError
+from tfrec_client.rules import ListRules, OrderRules
 
 DEFAULT_K = 10
-MAX_K = 2**31 - 1  # `k` is an int32.
-# Unix seconds reach this in the year 5138; milliseconds passed it in 1973.
-MAX_TIMESTAMP = 100_000_000_000
-
-
-def is_whole_number(value: object) -> TypeGuard[int]:
-    """True for Python's and NumPy's integers, but not for booleans."""
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
-def is_number(value: object) -> TypeGuard[float]:
-    """True for Python's and NumPy's real numbers, but not for booleans."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
-def check_timestamp(name: str, value: object) -> None:
-    """Raises InvalidRequestError unless `value` is a time in whole unix seconds."""
-    if not is_whole_number(value):
-        raise InvalidRequestError(
-            f"`{name}` must be whole unix seconds (int). "
-            f"Received: {name}={value!r} ({type(value).__name__}). Use int(...)."
-        )
-    if not 0 <= value < MAX_TIMESTAMP:
-        hint = " It looks like milliseconds: divide by 1000." if value > 0 else ""
-        raise InvalidRequestError(
-            f"`{name}` must be unix seconds, 0 or later. "
-            f"Received: {name}={value}.{hint}"
-        )
-
-
-def check_id(name: str, value: object) -> None:
-    """Raises InvalidRequestError unless `value` is a string that is not empty."""
-    if not isinstance(value, str) or not value:
-        raise InvalidRequestError(
-            f"`{name}` must be a string that is not empty. "
-            f"Received: {name}={value!r} ({type(value).__name__})."
-        )
-
-
-def check_ids(name: str, values: object) -> None:
-    """Raises InvalidRequestError unless `values` is a sequence of ids."""
-    if isinstance(values, str | bytes) or not isinstance(values, Sequence):
-        raise InvalidRequestError(
-            f"`{name}` must be a list or tuple of strings. Received: "
-            f"{name}={values!r} ({type(values).__name__}). Put one value in a list."
-        )
-    for position, value in enumerate(values):
-        check_id(f"{name}[{position}]", value)
-
-
-def check_text(name: str, value: object) -> None:
-    """Raises InvalidRequestError unless `value` is a string; "" is one."""
-    if not isinstance(value, str):
-        raise InvalidRequestError(
-            f"`{name}` must be a string. "
-            f"Received: {name}={value!r} ({type(value).__name__})."
-        )
-
-
-def check_k(value: object) -> None:
-    """Raises InvalidRequestError unless `value` is a positive int32."""
-    if not is_whole_number(value) or not 1 <= value <= MAX_K:
-        raise InvalidRequestError(
-            f"`k` must be a whole number, 1 to {MAX_K}. "
-            f"Received: k={value!r} ({type(value).__name__})."
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +113,25 @@ class Situation(QuerySituation, total=False):
     filters: Mapping[str, Sequence[str]] | None
 
 
+class RankingSituation(Situation, total=False):
+    """The keyword arguments of `rank`: also those of `OrderRules`."""
+
+    order: str
+    head_weights: Mapping[str, float] | None
+    boosts: Mapping[str, float] | None
+    bids: Mapping[str, float] | None
+
+
+class ListSituation(RankingSituation, total=False):
+    """The keyword arguments of `recommend`: also those of `ListRules`."""
+
+    caps: Mapping[str, int] | None
+    must_include_item_ids: Sequence[str]
+    diversity: float
+
+
 @dataclass(frozen=True, kw_only=True)
-class RecommendationRequest(ShopperRequest):
+class RecommendationRequest(ShopperRequest, OrderRules, ListRules):
     """Asks for the best items of the catalogue.
 
     Attributes:
@@ -183,11 +142,13 @@ class RecommendationRequest(ShopperRequest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        OrderRules.__post_init__(self)
+        ListRules.__post_init__(self)
         check_k(self.k)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RankRequest(ShopperRequest):
+class RankRequest(ShopperRequest, OrderRules):
     """Asks for the scores of given items.
 
     Attributes:
@@ -198,6 +159,7 @@ class RankRequest(ShopperRequest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        OrderRules.__post_init__(self)
         check_ids("candidate_item_ids", self.candidate_item_ids)
         if not self.candidate_item_ids:
             raise InvalidRequestError(

@@ -1,0 +1,135 @@
+"""What requests say about formulas, weights, boosts and bids, inside the graph."""
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+
+from tfrec.features.lookup import VocabularyLookup
+from tfrec.models.final_order import (
+    FinalOrder,
+    OrderWishes,
+    ScoredCandidates,
+    listed_values,
+)
+from tfrec.schema import (
+    BID_ITEM_IDS,
+    BIDS,
+    BOOST_FACTORS,
+    BOOST_ITEM_IDS,
+    ORDER,
+    WEIGHT_PREFIX,
+    RequestRule,
+    Schema,
+)
+
+
+class RequestOrdering:
+    """Scores candidates anew where a request says something about the order.
+
+    Where no row of the batch does, nothing is computed; a row that does not keeps
+    the scores of the recommender bit by bit.
+
+    Args:
+        final_order: The formulas; None where the schema has no rule about them.
+        schema: Says which rules there are.
+        items: Looks up item ids.
+
+    Raises:
+        ValueError: If there are rules and no formulas.
+    """
+
+    def __init__(
+        self,
+        final_order: FinalOrder | None,
+        schema: Schema,
+        *,
+        items: VocabularyLookup,
+    ) -> None:
+        if schema.order_features and final_order is None:
+            raise ValueError(
+                "`final_order` must be given where `schema.rules` has rules about "
+                f"formulas. Received: None, rules={list(schema.rules)}."
+            )
+        self._final_order = final_order
+        self._items = items
+        self._rules = schema.rules
+        self._heads = schema.head_names
+        self._is_used = bool(schema.order_features)
+
+    def scores(
+        self,
+        raw: Mapping[str, tf.Tensor],
+        candidates: ScoredCandidates,
+        scores: tf.Tensor,
+    ) -> tf.Tensor:
+        """Returns the scores as the request wants them.
+
+        Args:
+            raw: Inputs of the signature by name.
+            candidates: What the formulas read.
+            scores: float32 `[batch_size, num_candidates]` of the recommender.
+        """
+        final_order = self._final_order
+        if final_order is None or not self._is_used:
+            return scores
+        says = self._says_something(raw)
+
+        def computed() -> tf.Tensor:
+            wishes = self._wishes(raw, candidates.index)
+            return tf.where(
+                says[:, tf.newaxis], final_order(candidates, wishes), scores
+            )
+
+        return tf.cond(tf.reduce_any(says), computed, lambda: scores)
+
+    def _says_something(self, raw: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns bool `[batch_size]`."""
+        said = []
+        if RequestRule.ORDER in self._rules:
+            said.append(tf.not_equal(raw[ORDER], ""))
+        if RequestRule.WEIGHTS in self._rules:
+            said += [tf.math.is_finite(raw[WEIGHT_PREFIX + h]) for h in self._heads]
+        for rule, name in (
+            (RequestRule.BOOST, BOOST_ITEM_IDS),
+            (RequestRule.BIDS, BID_ITEM_IDS),
+        ):
+            if rule in self._rules:
+                said.append(tf.reduce_any(tf.not_equal(raw[name], ""), axis=1))
+        return tf.reduce_any(tf.stack(said), axis=0)
+
+    def _wishes(self, raw: Mapping[str, tf.Tensor], index: tf.Tensor) -> OrderWishes:
+        wishes = OrderWishes()
+        if RequestRule.ORDER in self._rules:
+            wishes = wishes._replace(order=raw[ORDER])
+        if RequestRule.WEIGHTS in self._rules:
+            weights = {h: raw[WEIGHT_PREFIX + h] for h in self._heads}
+            wishes = wishes._replace(weights=weights)
+        if RequestRule.BOOST in self._rules:
+            factors = self._listed(
+                raw, BOOST_ITEM_IDS, BOOST_FACTORS, index, default=1.0
+            )
+            wishes = wishes._replace(boosts=tf.maximum(factors, 0.0))
+        if RequestRule.BIDS in self._rules:
+            bids = self._listed(raw, BID_ITEM_IDS, BIDS, index, default=float("nan"))
+            wishes = wishes._replace(bids=bids)
+        return wishes
+
+    def _listed(
+        self,
+        raw: Mapping[str, tf.Tensor],
+        ids_name: str,
+        values_name: str,
+        index: tf.Tensor,
+        *,
+        default: float,
+    ) -> tf.Tensor:
+        """Returns what a request lists for each candidate."""
+        ids, values = raw[ids_name], raw[values_name]
+        check = tf.debugging.assert_equal(
+            tf.shape(ids),
+            tf.shape(values),
+            message=f"`{values_name}` must have one number per id of `{ids_name}`",
+        )
+        with tf.control_dependencies([] if check is None else [check]):
+            listed_index = self._items.lookup(ids)
+        return listed_values(index, listed_index, values, default=default)
