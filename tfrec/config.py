@@ -154,10 +154,14 @@ class RankingConfig(FrozenConfig):
 
 
 class OptimizerConfig(FrozenConfig):
-    """Adam with linear warm-up."""
+    """Adam with linear warm-up, and a decay of the learning rate."""
 
     learning_rate: float = Field(1e-3, gt=0, description="After the warm-up.")
     warmup_steps: int = Field(100, ge=0, description="Steps of linear warm-up.")
+    decay: Literal["none", "cosine"] = Field(
+        "none",
+        description="`cosine`: along half a cosine, nearly to 0 at `max_epochs`.",
+    )
     weight_decay: float = Field(0.0, ge=0, description="Decoupled, as in AdamW.")
     gradient_clip_norm: float | None = Field(
         1.0, gt=0, description="Greatest global norm; None does not clip."
@@ -182,7 +186,8 @@ class TrainingConfig(FrozenConfig):
     """Training of both models."""
 
     retrieval: StageConfig = StageConfig(
-        global_batch_size=3_200, optimizer=OptimizerConfig(learning_rate=2e-3)
+        global_batch_size=1_600,
+        optimizer=OptimizerConfig(learning_rate=3e-3, decay="cosine"),
     )
     ranking: StageConfig = StageConfig(
         max_epochs=10, patience=2, optimizer=OptimizerConfig(weight_decay=0.01)

@@ -8,7 +8,14 @@ import tensorflow as tf
 
 from tfrec.config import OptimizerConfig, StageConfig
 from tfrec.models.trainable_model import TrainableModel
-from tfrec.training.fitting import fit, make_optimizer, restore_weights, save_weights
+from tfrec.training.fitting import (
+    fit,
+    make_optimizer,
+    plan_steps,
+    restart_schedules,
+    restore_weights,
+    save_weights,
+)
 
 
 class Slope(TrainableModel):
@@ -124,6 +131,27 @@ def test_warm_up_takes_small_first_steps():
     optimizer.apply_gradients([(tf.constant([1.0]), weight)])
     # The first step of Adam is the rate itself: a quarter of .8.
     assert weight.numpy() == pytest.approx([-0.2], rel=1e-3)
+
+
+def test_cosine_falls_to_its_half_in_the_middle_and_nearly_to_zero_at_the_end():
+    config = OptimizerConfig(learning_rate=0.8, warmup_steps=0, decay="cosine")
+    optimizer: Any = make_optimizer(config)
+    optimizer.schedule.num_steps.assign(100)
+    rates = [float(optimizer.schedule(tf.constant(t))) for t in (0, 50, 100, 200)]
+    # .8 (.02 + .98 / 2) in the middle; behind the end it stays.
+    assert rates == pytest.approx([0.8, 0.408, 0.016, 0.016])
+
+
+def test_finetuning_starts_the_schedule_again_at_half_the_rate():
+    config = OptimizerConfig(learning_rate=0.8, warmup_steps=0, decay="cosine")
+    model = Slope()
+    model.compile(optimizer=make_optimizer(config))
+    optimizer: Any = model.optimizer
+    plan_steps(model, 10)
+    optimizer.iterations.assign(10)
+    assert float(optimizer.schedule(optimizer.iterations)) == pytest.approx(0.016)
+    restart_schedules(model)
+    assert float(optimizer.schedule(optimizer.iterations)) == pytest.approx(0.4)
 
 
 def test_gradients_are_clipped_together():

@@ -1,5 +1,6 @@
 """How either model is compiled, fitted and kept."""
 
+import math
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,42 +12,86 @@ from tfrec.config import OptimizerConfig, StageConfig
 from tfrec.models.trainable_model import TrainableModel
 from tfrec.training.callbacks import BestEpoch, EpochCounter, ProgressBar, StopOnNan
 
+FINETUNE_SHARE = 0.5  # Of the learning rate: what is known shall stay known.
+LAST_SHARE = 0.02  # Of the learning rate, where it decays.
 
-class WarmUp(tf.keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate that rises linearly, then stays.
+
+class LearningRate(tf.keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that rises linearly, then stays or falls.
+
+        rate(t) = start min((t + 1) / warmup_steps, 1) fall(t / num_steps)
+        fall(x) = 1, or where it decays .02 + .98 (1 + cos(pi min(x, 1))) / 2
 
     Args:
-        learning_rate: The rate after warm-up.
-        warmup_steps: Steps until then; 0 for none.
+        config: The rate after warm-up, the steps until then, and the decay.
+
+    References:
+        - Loshchilov, Hutter, "SGDR: Stochastic Gradient Descent with Warm
+          Restarts", ICLR 2017 (the cosine, without restarts).
     """
 
-    def __init__(self, learning_rate: float, warmup_steps: int) -> None:
+    def __init__(self, config: OptimizerConfig) -> None:
         super().__init__()
-        self.learning_rate = learning_rate
-        self.warmup_steps = warmup_steps
+        self.config = config
+        # Variables: how long training takes is known only when its data are.
+        self.start = tf.Variable(config.learning_rate, trainable=False)
+        self.num_steps = tf.Variable(math.inf, trainable=False)
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
-        """Returns the rate at a step."""
-        share = (tf.cast(step, tf.float32) + 1.0) / max(self.warmup_steps, 1)
-        return self.learning_rate * tf.minimum(share, 1.0)
+        """Returns the rate at a step, counted from 0."""
+        step = tf.cast(step, tf.float32)
+        rate = self.start * tf.minimum((step + 1.0) / self._warmup_steps, 1.0)
+        if self.config.decay == "none":
+            return rate
+        done = tf.minimum(step / self.num_steps, 1.0)
+        fall = (1.0 + tf.cos(math.pi * done)) / 2.0
+        return rate * (LAST_SHARE + (1.0 - LAST_SHARE) * fall)
+
+    @property
+    def _warmup_steps(self) -> float:
+        return float(max(self.config.warmup_steps, 1))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments."""
-        return {
-            "learning_rate": self.learning_rate,
-            "warmup_steps": self.warmup_steps,
-        }
+        return {"config": self.config}
 
 
 def make_optimizer(config: OptimizerConfig) -> tf.keras.optimizers.Optimizer:
-    """Builds Adam, or AdamW where there is weight decay."""
-    rate = WarmUp(config.learning_rate, config.warmup_steps)
+    """Builds Adam, or AdamW where there is weight decay.
+
+    Its `schedule` is the `LearningRate`; `plan_steps` says how long it is.
+    """
+    rate = LearningRate(config)
     clip = config.gradient_clip_norm
+    optimizer: Any
     if config.weight_decay:
-        return tf.keras.optimizers.AdamW(
+        optimizer = tf.keras.optimizers.AdamW(
             rate, weight_decay=config.weight_decay, global_clipnorm=clip
         )
-    return tf.keras.optimizers.Adam(rate, global_clipnorm=clip)
+    else:
+        optimizer = tf.keras.optimizers.Adam(rate, global_clipnorm=clip)
+    optimizer.schedule = rate
+    return optimizer
+
+
+def plan_steps(model: TrainableModel, num_steps: int) -> None:
+    """Says how many steps the learning rates of a compiled model are planned for."""
+    for optimizer in _optimizers(model):
+        optimizer.schedule.num_steps.assign(num_steps)
+
+
+def restart_schedules(model: TrainableModel) -> None:
+    """Sets the learning rates back to their first step, lower, for finetuning."""
+    for optimizer in _optimizers(model):
+        schedule = optimizer.schedule
+        schedule.start.assign(schedule.config.learning_rate * FINETUNE_SHARE)
+        optimizer.iterations.assign(0)
+
+
+def _optimizers(model: TrainableModel) -> list[Any]:
+    """Returns those of `make_optimizer`: others plan for themselves."""
+    both = (model.optimizer, model.second_optimizer)
+    return [one for one in both if hasattr(one, "schedule")]
 
 
 def weights_checkpoint(model: TrainableModel) -> tf.train.Checkpoint:
@@ -122,6 +167,7 @@ def fit(
         tf.keras.callbacks.BackupAndRestore(str(backup), delete_checkpoint=False),
     ]
     callbacks.insert(0, _RestoreFirst(callbacks[-1]))
+    plan_steps(model, stage.max_epochs * steps_per_epoch)
     try:
         model.fit(
             dataset,

@@ -22,7 +22,12 @@ from tfrec.models.trained_texts import TrainedTexts
 from tfrec.schema import AttributeKind
 from tfrec.text.reader import TextReader
 from tfrec.text.shop_texts import ShopTexts, TextTable
-from tfrec.training.fitting import fit, make_optimizer
+from tfrec.training.fitting import (
+    fit,
+    make_optimizer,
+    plan_steps,
+    restart_schedules,
+)
 from tfrec.training.input import batch_spec, distributed_batches
 
 REPEAT_SHARE = 0.01  # Of training targets; from here on `repeat_bias=auto` is on.
@@ -228,6 +233,8 @@ def finetune_retrieval(
         first_epoch=lambda: int(model.epochs_done.numpy()),
         texts=texts,
     )
+    restart_schedules(model)
+    plan_steps(model, config.training.finetune_epochs * steps)
     model.fit(
         batches,
         epochs=config.training.finetune_epochs,
