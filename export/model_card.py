@@ -52,7 +52,7 @@ def _identity(config: ExperimentConfig, schema: Schema) -> list[tuple[str, Any]]
         ("experiment", config.name),
         ("schema_hash", schema.schema_hash),
         ("stages", two_stages),
-        ("events that are read", config.retrieval.max_history_length),
+        ("events that are read", config.max_history_length),
         ("event types", ", ".join(schema.event_types)),
         ("predicted event types", ", ".join(schema.target_event_types)),
         ("filters", ", ".join(schema.filters) or "none"),

@@ -85,3 +85,36 @@ def test_every_section_and_every_number_is_described() -> None:
 def test_a_time_zone_that_is_none_names_the_nearest():
     with pytest.raises(ValueError, match="Did you mean 'Europe/Berlin'"):
         DataConfig(events=TableConfig(paths=("a.csv",)), time_zone="Europe/Berln")
+
+
+@pytest.mark.parametrize(
+    ("ranking", "message"),
+    [
+        ({"attention_heads": 3, "attention_dim": 32}, "attention_heads=3"),
+        ({"attention_heads": 16, "attention_dim": 32}, "embedding_dim=8"),
+        ({"max_history_length": 4}, "Received: 4, retrieval.max_history_length=5"),
+    ],
+)
+def test_ranking_that_does_not_fit_is_refused(ranking: dict, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        experiment(ranking)
+
+
+def experiment(ranking: dict | None) -> ExperimentConfig:
+    return ExperimentConfig.model_validate(
+        {
+            "name": "test",
+            "data": {
+                "events": {"paths": ["log.csv"]},
+                "event_columns": {"timestamp": "time"},
+            },
+            "retrieval": {"embedding_dim": 8, "max_history_length": 5},
+            "ranking": ranking,
+        }
+    )
+
+
+def test_ranking_reads_as_much_as_retrieval_unless_it_asks_for_more() -> None:
+    assert experiment(None).max_history_length == 5
+    assert experiment({}).max_history_length == 5
+    assert experiment({"max_history_length": 9}).max_history_length == 9

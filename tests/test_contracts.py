@@ -60,7 +60,14 @@ def test_target_attention_holds_the_contract() -> None:
     candidates = random.normal(size=(3, 2, 4)).astype("float32")
     history = random.normal(size=(3, 5, 4)).astype("float32")
     mask = np.array([[True] * 5, [True, True, False, False, False], [True] * 5])
-    check_layer(TargetAttention, {"units": 2}, [candidates, history, mask])
+    types = np.array([[2, 3, 2, 3, 2]] * 3)
+    hours = random.uniform(0.0, 99.0, (3, 5)).astype("float32")
+    near = np.array([[[True] * 5, [False, True, True, True, True]]] * 3)
+    check_layer(
+        TargetAttention,
+        {"units": 2, "num_heads": 2, "num_event_types": 2},
+        [candidates, history, mask, types, hours, near],
+    )
 
 
 @pytest.mark.parametrize(

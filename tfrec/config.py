@@ -129,6 +129,48 @@ class RankingConfig(FrozenConfig):
     )
     attribute_dim: int = Field(16, ge=1, description="Width of attribute embeddings.")
     attention_dim: int = Field(32, ge=1, description="Width of target attention.")
+    attention_heads: int = Field(
+        1, ge=1, description="Must divide `attention_dim` and `embedding_dim`."
+    )
+    time_decay: bool = Field(
+        False,
+        description="Target attention knows event types, and past events fade, at "
+        "rates that are learned per type and head.",
+    )
+    attention_length: int | None = Field(
+        None,
+        ge=1,
+        description="Events that are attended to; of a longer history the most "
+        "relevant. None: all.",
+    )
+    history_search: Literal["request", "candidate"] = Field(
+        "request",
+        description="How those are found: `request`: once, nearest to the query; "
+        "`candidate`: for every candidate its nearest.",
+    )
+    max_history_length: int | None = Field(
+        None,
+        ge=1,
+        description="Events that ranking reads, at least as many as retrieval. "
+        "None: as many.",
+    )
+    fusion: Literal["concat", "weighted", "additive", "gated", "cross", "bilinear"] = (
+        Field(
+            "concat",
+            description="How query, item, history, attributes and context become one: "
+            "side by side, by attribute importance, as a sum of scores, behind gates, "
+            "multiplied to a degree (DCN-v2), or in pairs (FiBiNET).",
+        )
+    )
+    attribute_fields: bool | None = Field(
+        None,
+        description="Embeds every attribute of items on its own. None: with every "
+        "fusion but `concat`.",
+    )
+    cross_layers: int = Field(2, ge=1, description="Layers of the fusion `cross`.")
+    cross_dim: int | None = Field(
+        64, ge=1, description="Rank of its matrices; None: full."
+    )
     dropout: float = Field(0.3, ge=0, lt=1, description="Share of dropped units.")
     listwise_weight: float = Field(1.0, ge=0, description="Softmax over candidates.")
     novel_weight: float = Field(
@@ -151,6 +193,23 @@ class RankingConfig(FrozenConfig):
         "have 1 if the type is a target, else 0.",
     )
     final_order: FinalOrderConfig = FinalOrderConfig()
+
+    @property
+    def reads_attributes(self) -> bool:
+        """Whether attributes of items are fields of their own."""
+        if self.attribute_fields is None:
+            return self.fusion != "concat"
+        return self.attribute_fields
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.attention_dim % self.attention_heads:
+            raise ValueError(
+                "`attention_heads` must divide `attention_dim`. Received: "
+                f"attention_heads={self.attention_heads}, "
+                f"attention_dim={self.attention_dim}."
+            )
+        return self
 
 
 class OptimizerConfig(FrozenConfig):
@@ -281,6 +340,31 @@ class ExperimentConfig(FrozenConfig):
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     export: ExportConfig = ExportConfig()
+
+    @model_validator(mode="after")
+    def _ranking_fits_retrieval(self) -> Self:
+        if self.ranking is None:
+            return self
+        least, asked = self.retrieval.max_history_length, self.max_history_length
+        if asked < least:
+            raise ValueError(
+                "`ranking.max_history_length` must be at least that of `retrieval`. "
+                f"Received: {asked}, retrieval.max_history_length={least}. Raise it, "
+                "or leave it out."
+            )
+        dim, heads = self.retrieval.embedding_dim, self.ranking.attention_heads
+        if dim % heads:
+            raise ValueError(
+                "`ranking.attention_heads` must divide `retrieval.embedding_dim`. "
+                f"Received: attention_heads={heads}, embedding_dim={dim}."
+            )
+        return self
+
+    @property
+    def max_history_length(self) -> int:
+        """Events of a request that are read, by one of the models at least."""
+        asked = None if self.ranking is None else self.ranking.max_history_length
+        return self.retrieval.max_history_length if asked is None else asked
 
     @property
     def run_path(self) -> Path:

@@ -66,3 +66,17 @@ def gather_requests(
         context,
         query_text,
     )
+
+
+def newest_items(item_index: np.ndarray, length: int) -> np.ndarray:
+    """Returns int32 `[num_requests, at most length]`, the newest items of histories.
+
+    Args:
+        item_index: int32 `[num_requests, history_length]`, padding on the right.
+        length: Events that are kept.
+    """
+    width = item_index.shape[1]
+    if width <= length:
+        return item_index
+    starts = np.maximum((item_index != 0).sum(axis=1) - length, 0)
+    return np.take_along_axis(item_index, starts[:, None] + np.arange(length), axis=1)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfrec.data.histories import RequestArrays, gather_requests
+from tfrec.data.histories import RequestArrays, gather_requests, newest_items
 from tfrec.data.store import EventSequences
 from tfrec.evaluation.protocols import EvaluationQueries
 from tfrec.features.request import Leaf, Request, request_of
@@ -68,7 +68,9 @@ def with_history_text(
     reader = recommender.text_reader
     if reader is None or not reader.reads_histories:
         return arrays
-    vectors = reader.vectors(reader.join(arrays.item_index))
+    # Ranking may read more of the past; the text is of what retrieval reads.
+    length = recommender.retrieval.settings.max_history_length
+    vectors = reader.vectors(reader.join(newest_items(arrays.item_index, length)))
     return arrays._replace(history_text=vectors)
 
 

@@ -5,9 +5,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfrec.features.item_statistics import NUM_NEIGHBOURS
 from tfrec.features.item_table import ItemTable
 from tfrec.features.request import Request
 from tfrec.features.time_buckets import gap_bucket
+from tfrec.models.history_slots import HistorySlots, found_values
 
 RECENT_DECAY = 0.8  # Weight of an event against the one after it.
 NUM_NEIGHBOUR_EVENTS = 50  # Newest events whose neighbours are looked at.
@@ -74,21 +76,34 @@ def cross_features(
     all_pools = tf.concat([pools, even[:, tf.newaxis]], axis=1)
     numbers = [tf.expand_dims(_log_count(item_table, candidate_index), -1)]
     for name in item_table.indices:
-        same = _shared_values(item_table, name, candidate_index, request.item_index)
-        numbers.append(tf.einsum("bcl,bpl->bcp", same, all_pools))
+        numbers.append(
+            _shared_values(
+                item_table, name, candidate_index, request.item_index, all_pools
+            )
+        )
     for name in item_table.numbers:
         values = tf.constant(item_table.numbers[name])
         known = tf.constant(item_table.known[name])
         numbers.append(
             _differences(values, known, candidate_index, request.item_index, pools)
         )
-    met = meetings(request, candidate_index)
-    times_met = tf.reduce_sum(tf.cast(met, tf.int32), axis=2)
-    last = tf.where(met, request.timestamps[:, tf.newaxis], 0)
-    last = tf.reduce_max(tf.pad(last, [[0, 0], [0, 0], [0, 1]]), axis=2)
+    times_met, last = _last_meetings(request, candidate_index)
     now = request.request_timestamp[:, tf.newaxis]
     bucket = gap_bucket(now - last, (last > 0) & (now > 0))
     return CrossFeatures(tf.concat(numbers, axis=2), times_met, bucket)
+
+
+def _last_meetings(
+    request: Request, candidate_index: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns int32 counts of meetings and the int64 time of the last; 0 for none."""
+    slots = HistorySlots(request.item_index)
+    place, met = slots.find(candidate_index)
+    met &= candidate_index > 1
+    count = slots.sums(tf.ones_like(request.item_index)[..., tf.newaxis])
+    last = slots.maxima(request.timestamps[..., tf.newaxis])
+    times_met = tf.squeeze(found_values(count, place, met), -1)
+    return times_met, tf.maximum(tf.squeeze(found_values(last, place, met), -1), 0)
 
 
 def meetings(request: Request, candidate_index: tf.Tensor) -> tf.Tensor:
@@ -108,15 +123,28 @@ def _log_count(item_table: ItemTable, candidate_index: tf.Tensor) -> tf.Tensor:
 
 
 def _shared_values(
-    item_table: ItemTable, name: str, candidates: tf.Tensor, history: tf.Tensor
+    item_table: ItemTable,
+    name: str,
+    candidates: tf.Tensor,
+    history: tf.Tensor,
+    pools: tf.Tensor,
 ) -> tf.Tensor:
-    """Returns float32 `[batch_size, num_candidates, history_length]` in 0 to 1.
+    """Returns float32 `[batch_size, num_candidates, num_pools]` in 0 to 1.
 
         share(c, e) = sum of idf(v) over values v that c and e share
                       / sum of idf(v) over the values of c
 
     idf(v) = log(1 + num_items / items with v), so that a rare word, or a deep level
-    of a path, counts more than one that is everywhere.
+    of a path, counts more than one that is everywhere. The share of a pool is the
+    sum of those of its events, each with its weight: worked out as the sum over the
+    values of c of idf(v) times the weight of all events that have v.
+
+    Args:
+        item_table: The catalogue.
+        name: The attribute.
+        candidates: int32 `[batch_size, num_candidates]`.
+        history: int32 `[batch_size, history_length]`.
+        pools: float32 `[batch_size, num_pools, history_length]`, weights of events.
     """
     values, reference = item_table.indices[name], item_table.reference
     spread = np.bincount(
@@ -124,16 +152,31 @@ def _shared_values(
     )
     idf = np.log1p(reference.num_items / np.maximum(spread, 1)).astype(np.float32)
     idf[0] = 0.0  # Padding.
-    table = tf.constant(values)
-    of_candidates, of_history = tf.gather(table, candidates), tf.gather(table, history)
+    num_values, num_pools = values.shape[1], pools.shape[1]
+    of_history = tf.gather(tf.constant(_distinct(values)), history)
+    of_candidates = tf.gather(tf.constant(values), candidates)
     weight = tf.gather(tf.constant(idf), of_candidates)  # [..., num_candidates, values]
-    shared = tf.zeros([1, 1, 1])
-    for place in range(values.shape[1]):
-        mine = of_candidates[:, :, place, tf.newaxis, tf.newaxis]
-        hit = tf.reduce_any(tf.equal(mine, of_history[:, tf.newaxis]), axis=3)
-        shared += tf.where(hit, weight[:, :, place, tf.newaxis], 0.0)
-    total = tf.reduce_sum(weight, axis=2)
-    return tf.math.divide_no_nan(shared, total[:, :, tf.newaxis])
+    rows, columns = tf.unstack(tf.shape(candidates))
+    slots = HistorySlots(
+        tf.reshape(of_history, [rows, tf.shape(history)[1] * num_values])
+    )
+    weights = tf.repeat(tf.transpose(pools, [0, 2, 1]), num_values, axis=1)
+    place, hit = slots.find(tf.reshape(of_candidates, [rows, columns * num_values]))
+    pooled = tf.reshape(
+        found_values(slots.sums(weights), place, hit),
+        [rows, columns, num_values, num_pools],
+    )
+    shared = tf.reduce_sum(pooled * weight[..., tf.newaxis], axis=2)
+    return tf.math.divide_no_nan(shared, tf.reduce_sum(weight, axis=2, keepdims=True))
+
+
+def _distinct(values: np.ndarray) -> np.ndarray:
+    """Returns a copy in which a row holds a value once; its other places are 0."""
+    kept = values.copy()
+    for place in range(1, values.shape[1]):
+        earlier = (values[:, :place] == values[:, place, np.newaxis]).any(axis=1)
+        kept[earlier, place] = 0
+    return kept
 
 
 def _differences(
@@ -165,7 +208,8 @@ def neighbour_features(
     Args:
         request: Histories `[batch_size, history_length]`.
         candidate_index: int32 `[batch_size, num_candidates]`.
-        weights: Neighbours of every item; padding and the unknown item have none.
+        weights: Neighbours of every item, each once; padding and the unknown item
+            have none.
 
     Returns:
         float32 `[batch_size, num_candidates, 4]`: s of the newest event, then over
@@ -174,20 +218,31 @@ def neighbour_features(
     """
     mask = request.history_mask
     length = tf.reduce_sum(tf.cast(mask, tf.int32), axis=1, keepdims=True)
-    back = tf.range(NUM_NEIGHBOUR_EVENTS)[tf.newaxis]  # 0 is the newest event.
+    num_events = tf.minimum(tf.shape(mask)[1], NUM_NEIGHBOUR_EVENTS)
+    back = tf.range(num_events)[tf.newaxis]  # 0 is the newest event.
     real = back < length
     place = tf.maximum(length - 1 - back, 0)
     events = tf.gather(request.item_index, place, batch_dims=1)
     events = tf.where(real, events, 0)  # [batch_size, num_events]
-    neighbours = tf.gather(weights.item_index, events)
-    strength = tf.math.log1p(100.0 * tf.gather(weights.strength, events)) / 5.0
-    hit = tf.equal(
-        candidate_index[:, :, tf.newaxis, tf.newaxis], neighbours[:, tf.newaxis]
-    )  # [batch_size, num_candidates, num_events, num_neighbours]
-    hit &= (candidate_index > 1)[:, :, tf.newaxis, tf.newaxis]
-    found = tf.reduce_sum(tf.where(hit, strength[:, tf.newaxis], 0.0), axis=3)
     weight = tf.cast(real, tf.float32) * tf.pow(RECENT_DECAY, tf.cast(back, tf.float32))
     weight = tf.math.divide_no_nan(weight, tf.reduce_sum(weight, 1, keepdims=True))
-    mean = tf.einsum("bce,be->bc", found, weight)
-    total = tf.math.log1p(tf.reduce_sum(found, axis=2))
-    return tf.stack([found[:, :, 0], mean, tf.reduce_max(found, axis=2), total], axis=2)
+    is_newest = tf.cast(tf.equal(back, 0), tf.float32)
+    strength = tf.math.log1p(100.0 * tf.gather(weights.strength, events)) / 5.0
+    pooled = tf.stack(
+        [
+            strength * tf.expand_dims(is_newest, -1),
+            strength * tf.expand_dims(weight, -1),
+            strength,
+        ],
+        axis=-1,
+    )  # [batch_size, num_events, num_neighbours, 3]
+    flat = [tf.shape(events)[0], num_events * NUM_NEIGHBOURS]
+    slots = HistorySlots(tf.reshape(tf.gather(weights.item_index, events), flat))
+    sums = slots.sums(tf.reshape(pooled, [*flat, 3]))
+    # The neighbours of an item are distinct: a maximum over them is one over events.
+    greatest = slots.maxima(tf.reshape(strength, [*flat, 1]))
+    place, hit = slots.find(candidate_index)
+    hit &= candidate_index > 1
+    newest, mean, total = tf.unstack(found_values(sums, place, hit), axis=-1)
+    maximum = tf.squeeze(found_values(greatest, place, hit), -1)
+    return tf.stack([newest, mean, maximum, tf.math.log1p(total)], axis=2)

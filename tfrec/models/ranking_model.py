@@ -6,38 +6,17 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from tfrec.config import RankingConfig
-from tfrec.features.item_statistics import NUM_NEIGHBOURS, ItemStatistics
+from tfrec.features.item_statistics import ItemStatistics
 from tfrec.features.item_table import ItemTable
-from tfrec.features.request import Leaf, Request
-from tfrec.features.time_buckets import NUM_GAP_BUCKETS, gap_bucket
-from tfrec.models.event_encoder import NUM_COUNT_BUCKETS
-from tfrec.models.ranking_features import (
-    NeighbourWeights,
-    cross_features,
-    meetings,
-    neighbour_features,
-)
-from tfrec.models.target_attention import TargetAttention
+from tfrec.features.request import Leaf
+from tfrec.models.fusion.registry import build_fusion
+from tfrec.models.fusion.weighted import WeightedFusion
+from tfrec.models.ranking_features import NeighbourWeights, meetings
+from tfrec.models.ranking_inputs import RankingFields, RankingInputs
 from tfrec.models.trainable_model import TrainableModel
-from tfrec.schema import NUM_SPECIAL_INDICES, Schema
+from tfrec.schema import Schema
 
 UNDEFINED_LABEL = -1
-
-
-class RankingInputs(NamedTuple):
-    """What ranking reads.
-
-    Attributes:
-        request: Histories and request data.
-        query_embeddings: float32 `[batch_size, embedding_dim]` of retrieval.
-        candidate_index: int32 `[batch_size, num_candidates]`; 0 is padding.
-        retrieval_scores: float32 `[batch_size, num_candidates]`, log-probabilities.
-    """
-
-    request: Request
-    query_embeddings: Leaf
-    candidate_index: Leaf
-    retrieval_scores: Leaf
 
 
 class RankingBatch(NamedTuple):
@@ -56,15 +35,17 @@ class RankingBatch(NamedTuple):
 class RankingModel(TrainableModel):
     """Scores candidates for a request, one probability per event type.
 
-        x(c)       = [query, item(c), query * item(c), attention(c, history),
-                      comparisons(c, history), neighbours(c, history), context]
+        x(c)       = fusion of [query, item(c), query * item(c),
+                     attention(c, history), comparisons(c, history),
+                     neighbours(c, history), context]
         logit_h(c) = a_h log p_retrieval(c) + b_h + (MLP x(c))_h + w_h . numbers(c)
         score(c)   = sum_h weight_h sigmoid(logit_h(c))
 
     `numbers` are the comparisons, neighbours and demand. The last layer of the MLP
     and w start at 0, so training starts from the order of retrieval. Query and item
-    vectors are those of the trained retrieval model, frozen; fusion is by
-    concatenation.
+    vectors are those of the trained retrieval model, frozen (`RankingFields`). How
+    parts become one vector is the fusion of the configuration; one that gives logits
+    itself (`Fusion.gives_logits`) stands in place of MLP and w.
 
     Args:
         config: The model's configuration.
@@ -102,41 +83,17 @@ class RankingModel(TrainableModel):
             config.head_weights.get(t, float(t in schema.target_event_types))
             for t in types
         ]
-        self.items = self.add_weight(
-            name="items",
-            shape=(item_table.num_items + NUM_SPECIAL_INDICES, embedding_dim),
-            initializer="zeros",
-            trainable=False,
+        self.fields = RankingFields(
+            config,
+            schema,
+            item_table,
+            embedding_dim=embedding_dim,
+            context_sizes=context_sizes,
         )
-
-        self.next_item = self._neighbour_weights("next", item_table.num_items)
-        self.near = self._neighbour_weights("near", item_table.num_items)
-        self.demand = self.add_weight(
-            name="demand",
-            shape=(item_table.num_items + NUM_SPECIAL_INDICES, 2),
-            initializer="zeros",
-            trainable=False,
-        )
-
-        def table(size: int, dim: int, name: str) -> tf.keras.layers.Embedding:
-            return tf.keras.layers.Embedding(size, dim, name=name, dtype=tf.float32)
-
-        small = config.attribute_dim
-        self.type_table = table(len(schema.event_types) + 2, embedding_dim, "type")
-        self.event_gap_table = table(NUM_GAP_BUCKETS, embedding_dim, "event_gap")
-        self.gap_table = table(NUM_GAP_BUCKETS, small, "last_met")
-        self.count_table = table(NUM_COUNT_BUCKETS, small, "times_met")
-        self.context_tables = {
-            name: table(size, small, f"context_{name}")
-            for name, size in context_sizes.items()
-            if size
-        }
-        self.number_context = [n for n, size in context_sizes.items() if not size]
-        self.attention = TargetAttention(config.attention_dim)
+        self.fusion = build_fusion(config, num_heads=len(self.heads))
         self.hidden = [
             tf.keras.layers.Dense(dim, tf.nn.gelu) for dim in config.hidden_dims
         ]
-        self.norm = tf.keras.layers.LayerNormalization(epsilon=1e-6)
         self.dropout = tf.keras.layers.Dropout(config.dropout)
         self.output_layer = tf.keras.layers.Dense(
             len(self.heads), kernel_initializer="zeros", dtype=tf.float32
@@ -157,61 +114,53 @@ class RankingModel(TrainableModel):
             )
         )
 
-    def _neighbour_weights(self, name: str, num_items: int) -> NeighbourWeights:
-        shape = (num_items + NUM_SPECIAL_INDICES, NUM_NEIGHBOURS)
-        frozen = {"shape": shape, "initializer": "zeros", "trainable": False}
-        return NeighbourWeights(
-            self.add_weight(name=f"{name}_items", dtype=tf.int32, **frozen),
-            self.add_weight(name=f"{name}_strength", **frozen),
-        )
+    @property
+    def items(self) -> Any:
+        """Variable float32 `[num_items + 2, embedding_dim]`, vectors of items."""
+        return self.fields.items
+
+    @property
+    def demand(self) -> Any:
+        """Variable float32 `[num_items + 2, 2]`, see `ItemStatistics`."""
+        return self.fields.demand
+
+    @property
+    def next_item(self) -> NeighbourWeights:
+        """What comes next after an item."""
+        return self.fields.next_item
+
+    @property
+    def near(self) -> NeighbourWeights:
+        """What stands near an item."""
+        return self.fields.near
 
     def set_frozen(self, item_vectors: tf.Tensor, statistics: ItemStatistics) -> None:
         """Sets what is not learned here: retrieval's item vectors, statistics."""
-        self.items.assign(item_vectors)
-        self.demand.assign(statistics.demand)
-        for weights, found in (
-            (self.next_item, statistics.next_item),
-            (self.near, statistics.near),
-        ):
-            weights.item_index.assign(found.item_index)
-            weights.strength.assign(found.strength)
+        self.fields.set_frozen(item_vectors, statistics)
 
     def call(self, inputs: RankingInputs, training: bool = False) -> tf.Tensor:
         """Returns logits `[batch_size, num_candidates, num_heads]`."""
-        request, query_embeddings, candidate_index, retrieval_scores = inputs
-        candidates = tf.gather(self.items, candidate_index)
-        crossed = cross_features(request, candidate_index, self.item_table)
-        query = tf.broadcast_to(query_embeddings[:, tf.newaxis], tf.shape(candidates))
-        numbers = [
-            retrieval_scores[..., tf.newaxis] / 10.0,
-            crossed.numbers,
-            tf.gather(self.demand, candidate_index),
-            neighbour_features(request, candidate_index, self.next_item),
-            neighbour_features(request, candidate_index, self.near),
-        ]
-        embeddings = [
-            query,
-            candidates,
-            query * candidates,
-            self._attended(request, candidates),
-            self.gap_table(crossed.last_met_bucket),
-            self.count_table(tf.minimum(crossed.times_met, NUM_COUNT_BUCKETS - 1)),
-        ]
-        for part in self._context(request):
-            shape = [*tf.unstack(tf.shape(candidate_index)), part.shape[-1]]
-            embeddings.append(tf.broadcast_to(part[:, tf.newaxis], shape))
-        number = tf.concat(numbers, axis=-1)
-        embedding = self.dropout(
-            self.norm(tf.concat(embeddings, axis=-1)), training=training
-        )
-        x = tf.concat([tf.cast(embedding, number.dtype), number], axis=-1)
+        fields, number = self.fields(inputs)
+        x = self.fusion(fields, number, training=training)
+        prior = inputs.retrieval_scores[..., tf.newaxis] * self.retrieval_weight
+        if self.fusion.gives_logits:
+            return x + prior
         for layer in self.hidden:
             x = self.dropout(layer(x), training=training)
-        return (
-            self.output_layer(x)
-            + self.wide_layer(number)
-            + retrieval_scores[..., tf.newaxis] * self.retrieval_weight
-        )
+        return self.output_layer(x) + self.wide_layer(number) + prior
+
+    def field_weights(self, inputs: RankingInputs) -> tuple[tuple[str, ...], tf.Tensor]:
+        """Returns how much each field weighs, see `WeightedFusion.field_weights`.
+
+        Raises:
+            ValueError: If the fusion has no such weights.
+        """
+        if not isinstance(self.fusion, WeightedFusion):
+            raise ValueError(
+                "`field_weights` are those of the fusion `weighted`. Received: "
+                f"ranking.fusion={self.settings.fusion}."
+            )
+        return self.fusion.field_weights(*self.fields(inputs))
 
     def scores(self, logits: tf.Tensor) -> tf.Tensor:
         """Returns the final score `[batch_size, num_candidates]` of logits."""
@@ -250,29 +199,6 @@ class RankingModel(TrainableModel):
             sample_weight=weight,
         )
         return total / tf.maximum(tf.reduce_sum(weight), 1.0)
-
-    def _attended(self, request: Request, candidates: tf.Tensor) -> tf.Tensor:
-        """Pools the history by its relevance to each candidate."""
-        then, now = request.timestamps, request.request_timestamp[:, tf.newaxis]
-        age = gap_bucket(now - then, (then > 0) & (now > 0))
-        events = (
-            tf.gather(self.items, request.item_index)
-            + self.type_table(request.event_type_index)
-            + self.event_gap_table(age)
-        )
-        pooled = self.attention(candidates, events, request.history_mask)
-        return tf.cast(pooled, candidates.dtype)
-
-    def _context(self, request: Request) -> list[tf.Tensor]:
-        parts = [
-            layer(request.context[name]) for name, layer in self.context_tables.items()
-        ]
-        for name in self.number_context:
-            value = request.context[name]
-            number = tf.sign(value) * tf.math.log1p(tf.abs(value))
-            number = tf.where(tf.math.is_finite(value), number, 0.0)
-            parts.append(number[:, tf.newaxis])
-        return parts
 
 
 def listwise_softmax_loss(

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfrec.features.request import Request
 from tfrec.models.final_order import FinalOrder, ScoredCandidates
+from tfrec.models.history_search import newest_events
 from tfrec.models.ranking_model import RankingInputs, RankingModel
 from tfrec.models.retrieval_model import EncodedQueries, RetrievalModel
 from tfrec.schema import NUM_SPECIAL_INDICES
@@ -118,7 +119,8 @@ class TrainedRecommender(tf.Module):
         self.retrieval = retrieval
         self.ranking = ranking
         self.num_items = retrieval.num_items
-        self.max_history_length = retrieval.settings.max_history_length
+        asked = None if ranking is None else ranking.settings.max_history_length
+        self.max_history_length = asked or retrieval.settings.max_history_length
         self.num_candidates = num_candidates
         self.text_reader = text_reader
         self.final_order = final_order
@@ -174,7 +176,10 @@ class TrainedRecommender(tf.Module):
         return self.retrieval.text_embeddings(self.text_encoder.encode(texts))
 
     def encode(self, request: Request) -> EncodedQueries:
-        """Encodes the queries of requests."""
+        """Encodes the queries of requests from the events that retrieval reads."""
+        length = self.retrieval.settings.max_history_length
+        if self.max_history_length > length:
+            request = newest_events(request, length)
         if self.text_reader is not None and isinstance(request.history_text, tuple):
             history = self.text_reader.read_histories(request.item_index)
             request = request._replace(history_text=history)

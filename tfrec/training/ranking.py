@@ -95,7 +95,7 @@ def train_ranking(
         holdout,
         model,
         metric=config.evaluation.selection_metric,
-        max_history_length=config.retrieval.max_history_length,
+        max_history_length=config.max_history_length,
     )
     history: dict[str, Any] = fit(
         model,
@@ -153,7 +153,7 @@ def make_batches(
     return RankingBatches(
         sequences,
         sources,
-        max_history_length=config.retrieval.max_history_length,
+        max_history_length=config.max_history_length,
         batch_candidates=batch_size // num_replicas,
         seed=config.seed,
     )
