@@ -153,6 +153,7 @@ def export_schema(dataset: PreparedDataset, config: ExperimentConfig) -> Schema:
         filters=schema.filters,
         has_text=schema.has_text,
         has_ranking=schema.has_ranking,
+        has_dwell=schema.has_dwell,
     )
     if prepared != schema:
         names = [

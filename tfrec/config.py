@@ -17,6 +17,7 @@ from tfrec.data_config import (
     TableConfig,
 )
 from tfrec.schema import Schema
+from tfrec.task_config import TaskConfig, check_tasks
 from tfrec.text_config import TextConfig
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "SplitConfig",
     "StageConfig",
     "TableConfig",
+    "TaskConfig",
     "TextConfig",
     "TrainingConfig",
 ]
@@ -108,7 +110,7 @@ class RetrievalConfig(FrozenConfig):
         return self
 
 
-class RankingConfig(FrozenConfig):
+class RankingConfig(TaskConfig):
     """The ranking model and its candidates."""
 
     num_candidates: int = Field(100, ge=1, description="Retrieved, then ranked.")
@@ -118,15 +120,6 @@ class RankingConfig(FrozenConfig):
     attribute_dim: int = Field(16, ge=1, description="Width of attribute embeddings.")
     attention_dim: int = Field(32, ge=1, description="Width of target attention.")
     dropout: float = Field(0.3, ge=0, lt=1, description="Share of dropped units.")
-    listwise_weight: float = Field(1.0, ge=0, description="Softmax over candidates.")
-    novel_weight: float = Field(
-        0.0,
-        ge=0,
-        description="Softmax over the candidates that the history does not hold. For "
-        "shops whose customers repeat themselves: repeats are easy, and alone they "
-        "would say little about the order of what is new.",
-    )
-    pointwise_weight: float = Field(1.0, ge=0, description="Cross-entropy per head.")
     max_training_queries: int = Field(
         50_000, ge=1, description="Queries that candidates are mined for."
     )
@@ -275,4 +268,19 @@ class ExperimentConfig(FrozenConfig):
             self.export.filters,
             has_text=self.text is not None,
             has_ranking=self.ranking is not None,
+            has_dwell=self.ranking is not None and self.ranking.dwell_weight > 0,
         )
+
+    @model_validator(mode="after")
+    def _tasks_fit_the_data(self) -> Self:
+        if self.ranking is not None:
+            check_tasks(self.ranking, self.experiment_schema)
+            dwell = self.data.event_columns.dwell_seconds
+            if self.ranking.dwell_weight > 0 and dwell is None:
+                raise ValueError(
+                    "`ranking.dwell_weight` above 0 needs "
+                    "`data.event_columns.dwell_seconds`. Received: "
+                    f"dwell_weight={self.ranking.dwell_weight}. Name the column, or "
+                    "set the weight to 0."
+                )
+        return self

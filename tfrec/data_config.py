@@ -219,6 +219,7 @@ class DataConfig(FrozenConfig):
         *,
         has_text: bool = False,
         has_ranking: bool = True,
+        has_dwell: bool = False,
     ) -> Schema:
         """Returns the schema that this configuration declares."""
         return Schema(
@@ -231,4 +232,5 @@ class DataConfig(FrozenConfig):
             has_timestamps=self.event_columns.timestamp is not None,
             has_text=has_text,
             has_ranking=has_ranking,
+            has_dwell=has_dwell,
         )

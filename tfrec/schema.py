@@ -65,6 +65,7 @@ RETRIEVAL_SCORES = "retrieval_scores"
 TEXT = "text"
 EMBEDDING = "embedding"
 PROBABILITY_SUFFIX = "_probability"
+DWELL_SECONDS = "dwell_seconds"  # Predicted.
 CONTEXT_PREFIX = "context_"
 FILTER_PREFIX = "filter_"
 
@@ -139,6 +140,7 @@ class Schema:
         has_timestamps: False where the log knows only an order.
         has_text: Whether a language model reads titles and searches.
         has_ranking: False for retrieval alone: there are no heads.
+        has_dwell: Whether ranking also predicts the dwell on an item.
     """
 
     event_types: tuple[str, ...]
@@ -150,6 +152,7 @@ class Schema:
     has_timestamps: bool = True
     has_text: bool = False
     has_ranking: bool = True
+    has_dwell: bool = False
 
     def __post_init__(self) -> None:
         unknown = [t for t in self.target_event_types if t not in self.event_types]
@@ -265,8 +268,9 @@ class Schema:
         shape = ("num_candidates",) if rank else ("max_k",)
         item_ids = FeatureSpec(ITEM_IDS, "string", shape)
         scores = FeatureSpec(SCORES, "float32", shape, padding=float("-inf"))
+        predicted = (*self.heads, *((DWELL_SECONDS,) if self.has_dwell else ()))
         heads = tuple(
-            FeatureSpec(name, "float32", shape, padding=0.0) for name in self.heads
+            FeatureSpec(name, "float32", shape, padding=0.0) for name in predicted
         )
         if rank:
             return (scores, *heads)
@@ -320,6 +324,7 @@ class Schema:
             has_timestamps=bool(data["has_timestamps"]),
             has_text=bool(data.get("has_text", False)),
             has_ranking=bool(data.get("has_ranking", True)),
+            has_dwell=bool(data.get("has_dwell", False)),
         )
 
     @property

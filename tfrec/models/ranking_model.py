@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
 
 from tfrec.config import RankingConfig
 from tfrec.features.item_statistics import NUM_NEIGHBOURS, ItemStatistics
@@ -11,13 +10,16 @@ from tfrec.features.item_table import ItemTable
 from tfrec.features.request import Leaf, Request
 from tfrec.features.time_buckets import NUM_GAP_BUCKETS, gap_bucket
 from tfrec.models.event_encoder import NUM_COUNT_BUCKETS
+from tfrec.models.funnel import funnel_labels, funnel_logits
 from tfrec.models.ranking_features import (
     NeighbourWeights,
     cross_features,
     meetings,
     neighbour_features,
 )
+from tfrec.models.ranking_objective import Outcomes, RankingObjective
 from tfrec.models.target_attention import TargetAttention
+from tfrec.models.task_layers import TaskLogits, build_task_layers
 from tfrec.models.trainable_model import TrainableModel
 from tfrec.schema import NUM_SPECIAL_INDICES, Schema
 
@@ -47,10 +49,31 @@ class RankingBatch(NamedTuple):
         inputs: What ranking reads.
         labels: int8 `[batch_size, num_candidates, num_heads]`: 1 happened, 0 did
             not, -1 undefined (not learned from).
+        positions: int32 `[batch_size, num_candidates]`, place in the shown list from
+            1; 0 unknown. This and what follows is `()` where nothing learns from it.
+        propensities: float32, same shape, logged chance of being seen; NaN unknown.
+        dwell_seconds: float32, same shape; 0 unknown.
     """
 
     inputs: RankingInputs
     labels: Leaf
+    positions: Leaf = ()
+    propensities: Leaf = ()
+    dwell_seconds: Leaf = ()
+
+
+class RankingOutputs(NamedTuple):
+    """What ranking says of the candidates.
+
+    Attributes:
+        logits: float32 `[batch_size, num_candidates, num_heads]`; `sigmoid` of them
+            are the probabilities, also along a funnel.
+        log_dwell: float32 `[batch_size, num_candidates]`, log(1 + seconds); `()`
+            where no dwell is predicted.
+    """
+
+    logits: tf.Tensor
+    log_dwell: Leaf = ()
 
 
 class RankingModel(TrainableModel):
@@ -58,13 +81,15 @@ class RankingModel(TrainableModel):
 
         x(c)       = [query, item(c), query * item(c), attention(c, history),
                       comparisons(c, history), neighbours(c, history), context]
-        logit_h(c) = a_h log p_retrieval(c) + b_h + (MLP x(c))_h + w_h . numbers(c)
+        logit_h(c) = a_h log p_retrieval(c) + b_h + (tasks x(c))_h + w_h . numbers(c)
         score(c)   = sum_h weight_h sigmoid(logit_h(c))
 
-    `numbers` are the comparisons, neighbours and demand. The last layer of the MLP
+    `numbers` are the comparisons, neighbours and demand. The last layer of the tasks
     and w start at 0, so training starts from the order of retrieval. Query and item
     vectors are those of the trained retrieval model, frozen; fusion is by
-    concatenation.
+    concatenation. `tasks` are the dense layers, see `task_layers`. In a funnel the
+    logits of later stages are conditional first, with a_h = 0 at the start, and then
+    multiplied up, see `funnel`. Dwell, if predicted, is one more task.
 
     Args:
         config: The model's configuration.
@@ -133,29 +158,34 @@ class RankingModel(TrainableModel):
         }
         self.number_context = [n for n, size in context_sizes.items() if not size]
         self.attention = TargetAttention(config.attention_dim)
-        self.hidden = [
-            tf.keras.layers.Dense(dim, tf.nn.gelu) for dim in config.hidden_dims
-        ]
+        self.stages = [types.index(t) for t in config.funnel]
+        self.has_dwell = config.dwell_weight > 0.0
+        num_tasks = len(self.heads) + self.has_dwell
+        self.tasks = build_task_layers(config, num_tasks)
         self.norm = tf.keras.layers.LayerNormalization(epsilon=1e-6)
         self.dropout = tf.keras.layers.Dropout(config.dropout)
-        self.output_layer = tf.keras.layers.Dense(
-            len(self.heads), kernel_initializer="zeros", dtype=tf.float32
-        )
+        self.output_layer = TaskLogits(num_tasks)
         # A linear part beside the deep one: numbers need no detour.
         self.wide_layer = tf.keras.layers.Dense(
-            len(self.heads),
+            num_tasks,
             use_bias=False,
             kernel_initializer="zeros",
             dtype=tf.float32,
         )
+        follows_retrieval = [
+            float(t < len(self.heads) and t not in self.stages[1:])
+            for t in range(num_tasks)
+        ]
         self.retrieval_weight = self.add_weight(
-            name="retrieval_weight", shape=(len(self.heads),), initializer="ones"
+            name="retrieval_weight",
+            shape=(num_tasks,),
+            initializer=tf.keras.initializers.Constant(follows_retrieval),
         )
-        self.pointwise = tfrs.tasks.Ranking(
-            loss=tf.keras.losses.BinaryCrossentropy(
-                from_logits=True, reduction=tf.keras.losses.Reduction.SUM
+        if self.has_dwell:
+            self.mean_log_dwell = self.add_weight(
+                name="mean_log_dwell", shape=(), initializer="zeros", trainable=False
             )
-        )
+        self.objective = RankingObjective(config, types)
 
     def _neighbour_weights(self, name: str, num_items: int) -> NeighbourWeights:
         shape = (num_items + NUM_SPECIAL_INDICES, NUM_NEIGHBOURS)
@@ -176,8 +206,18 @@ class RankingModel(TrainableModel):
             weights.item_index.assign(found.item_index)
             weights.strength.assign(found.strength)
 
+    def set_mean_dwell(self, mean_log_dwell: float) -> None:
+        """Sets where the prediction of log(1 + dwell) starts from."""
+        self.mean_log_dwell.assign(mean_log_dwell)
+
     def call(self, inputs: RankingInputs, training: bool = False) -> tf.Tensor:
         """Returns logits `[batch_size, num_candidates, num_heads]`."""
+        return self.forward(inputs, training=training).logits
+
+    def forward(
+        self, inputs: RankingInputs, *, training: bool = False
+    ) -> RankingOutputs:
+        """Returns all that is predicted of the candidates."""
         request, query_embeddings, candidate_index, retrieval_scores = inputs
         candidates = tf.gather(self.items, candidate_index)
         crossed = cross_features(request, candidate_index, self.item_table)
@@ -205,13 +245,15 @@ class RankingModel(TrainableModel):
             self.norm(tf.concat(embeddings, axis=-1)), training=training
         )
         x = tf.concat([tf.cast(embedding, number.dtype), number], axis=-1)
-        for layer in self.hidden:
-            x = self.dropout(layer(x), training=training)
-        return (
-            self.output_layer(x)
+        outputs = (
+            self.output_layer(self.tasks(x, training=training))
             + self.wide_layer(number)
             + retrieval_scores[..., tf.newaxis] * self.retrieval_weight
         )
+        logits = funnel_logits(outputs[..., : len(self.heads)], self.stages)
+        if not self.has_dwell:
+            return RankingOutputs(logits)
+        return RankingOutputs(logits, self.mean_log_dwell + outputs[..., -1])
 
     def scores(self, logits: tf.Tensor) -> tf.Tensor:
         """Returns the final score `[batch_size, num_candidates]` of logits."""
@@ -220,36 +262,23 @@ class RankingModel(TrainableModel):
 
     def compute_loss(self, inputs: Any, training: bool = False) -> tf.Tensor:
         batch = RankingBatch(*inputs)
-        logits = self(batch.inputs, training=training)
-        labels = tf.cast(batch.labels, tf.float32)
-        defined = batch.labels != UNDEFINED_LABEL
+        outputs = self.forward(batch.inputs, training=training)
+        labels = funnel_labels(batch.labels, self.stages)
+        defined = labels != UNDEFINED_LABEL
         defined &= (batch.inputs.candidate_index > 0)[..., tf.newaxis]
-        loss = self.settings.pointwise_weight * self._pointwise_loss(
-            labels, logits, defined
+        outcomes = Outcomes(
+            tf.cast(labels, tf.float32),
+            defined,
+            self._novel(batch.inputs) if self.settings.novel_weight else (),
+            batch.positions,
+            batch.propensities,
+            batch.dwell_seconds,
         )
-        loss += self.settings.listwise_weight * listwise_softmax_loss(
-            labels, logits, defined
-        )
-        if self.settings.novel_weight == 0.0:
-            return loss
-        inputs = batch.inputs
-        met = tf.reduce_any(meetings(inputs.request, inputs.candidate_index), axis=2)
-        return loss + self.settings.novel_weight * listwise_softmax_loss(
-            labels, logits, defined & ~tf.expand_dims(met, -1)
-        )
+        return self.objective.loss(outputs.logits, outcomes, outputs.log_dwell)
 
-    def _pointwise_loss(
-        self, labels: tf.Tensor, logits: tf.Tensor, defined: tf.Tensor
-    ) -> tf.Tensor:
-        """Mean cross-entropy of the defined labels, over all heads."""
-        weight = tf.cast(defined, tf.float32)
-        # Keras averages over the last axis: here it is one label alone.
-        total = self.pointwise(
-            tf.expand_dims(tf.maximum(labels, 0.0), -1),
-            tf.expand_dims(logits, -1),
-            sample_weight=weight,
-        )
-        return total / tf.maximum(tf.reduce_sum(weight), 1.0)
+    def _novel(self, inputs: RankingInputs) -> tf.Tensor:
+        """Returns bool `[batch_size, num_candidates]`, False if in the history."""
+        return ~tf.reduce_any(meetings(inputs.request, inputs.candidate_index), axis=2)
 
     def _attended(self, request: Request, candidates: tf.Tensor) -> tf.Tensor:
         """Pools the history by its relevance to each candidate."""
@@ -273,33 +302,3 @@ class RankingModel(TrainableModel):
             number = tf.where(tf.math.is_finite(value), number, 0.0)
             parts.append(number[:, tf.newaxis])
         return parts
-
-
-def listwise_softmax_loss(
-    labels: tf.Tensor, logits: tf.Tensor, defined: tf.Tensor
-) -> tf.Tensor:
-    """Averages the softmax cross-entropy over lists, head by head.
-
-        loss = mean over lists with a positive of
-               sum_c y_c / sum(y) (logsumexp_c' logit_c' - logit_c)
-
-    Args:
-        labels: float `[batch_size, num_candidates, num_heads]`, 1 for positives.
-        logits: float, same shape.
-        defined: bool, same shape; False takes a candidate out of the list.
-
-    Returns:
-        float scalar; 0 where no list has a positive.
-
-    References:
-        - Cao et al., "Learning to Rank: From Pairwise Approach to Listwise
-          Approach", ICML 2007 (ListNet, top one).
-    """
-    masked = tf.where(defined, logits, logits.dtype.min)
-    log_probability = logits - tf.reduce_logsumexp(masked, axis=1, keepdims=True)
-    positive = tf.where(defined, tf.maximum(labels, 0.0), 0.0)
-    count = tf.reduce_sum(positive, axis=1)  # [batch_size, num_heads]
-    total = tf.reduce_sum(tf.where(defined, log_probability, 0.0) * positive, axis=1)
-    per_list = -tf.math.divide_no_nan(total, count)
-    num_lists = tf.reduce_sum(tf.cast(count > 0.0, tf.float32))
-    return tf.math.divide_no_nan(tf.reduce_sum(per_list), num_lists)
