@@ -17,6 +17,7 @@ from tfrec.models.recommender import RankedCandidates, Recommender
 from tfrec.schema import (
     CANDIDATE_ITEM_IDS,
     CONTEXT_PREFIX,
+    DWELL_SECONDS,
     EMBEDDING,
     EXCLUDE_ITEM_IDS,
     EXCLUDE_SEEN,
@@ -131,8 +132,8 @@ class ServingModule(tf.Module):
             SCORES: tf.where(is_item, final_scores, MISSING_SCORE),
             RETRIEVAL_SCORES: tf.where(is_item, ordered(scores), MISSING_SCORE),
             **{
-                name: tf.where(is_item, ordered(probability), 0.0)
-                for name, probability in ranked.probabilities.items()
+                name: tf.where(is_item, ordered(values), 0.0)
+                for name, values in _predicted(ranked).items()
             },
         }
 
@@ -157,8 +158,8 @@ class ServingModule(tf.Module):
         return {
             SCORES: ranked.scores,
             **{
-                name: tf.where(is_item, probability, 0.0)
-                for name, probability in ranked.probabilities.items()
+                name: tf.where(is_item, values, 0.0)
+                for name, values in _predicted(ranked).items()
             },
         }
 
@@ -267,6 +268,13 @@ def _checked_num_items(recommender: Recommender, dataset: PreparedDataset) -> in
             f"'{dataset.path}': {num_items}. Export with the dataset of the training."
         )
     return num_items
+
+
+def _predicted(ranked: RankedCandidates) -> Tensors:
+    """What ranking says of each candidate, by output name."""
+    if ranked.dwell_seconds is None:
+        return ranked.probabilities
+    return {**ranked.probabilities, DWELL_SECONDS: ranked.dwell_seconds}
 
 
 def _request_lookups(

@@ -1,5 +1,6 @@
 """The ranking model: which of the retrieved candidates comes first."""
 
+import math
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -24,6 +25,7 @@ from tfrec.models.trainable_model import TrainableModel
 from tfrec.schema import NUM_SPECIAL_INDICES, Schema
 
 UNDEFINED_LABEL = -1
+MAX_LOG_DWELL = math.log1p(86_400.0)  # A day: an exponential must not overflow.
 
 
 class RankingInputs(NamedTuple):
@@ -259,6 +261,15 @@ class RankingModel(TrainableModel):
         """Returns the final score `[batch_size, num_candidates]` of logits."""
         weights = tf.constant(self.head_weights, logits.dtype)
         return tf.linalg.matvec(tf.sigmoid(logits), weights)
+
+    def dwell_seconds(self, outputs: RankingOutputs) -> tf.Tensor | None:
+        """Returns the predicted dwell in seconds, at most a day; None without it.
+
+        It is the exponential of a mean of logarithms: the typical, not the mean dwell.
+        """
+        if isinstance(outputs.log_dwell, tuple):
+            return None
+        return tf.math.expm1(tf.clip_by_value(outputs.log_dwell, 0.0, MAX_LOG_DWELL))
 
     def compute_loss(self, inputs: Any, training: bool = False) -> tf.Tensor:
         batch = RankingBatch(*inputs)
