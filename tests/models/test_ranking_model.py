@@ -228,7 +228,7 @@ def test_mixed_precision_gives_the_scores_of_float32():
         model = shuffled(make_model(dropout=0.0))
     finally:
         tf.keras.mixed_precision.set_global_policy(before)
-    assert model.hidden[0].compute_dtype == "bfloat16"
+    assert model.tasks.compute_dtype == "bfloat16"
     found = model(lists)
     assert found.dtype == tf.float32
     np.testing.assert_allclose(found, expected, atol=0.03)

@@ -20,7 +20,8 @@ from tfrec.models.ranking_features import (
 )
 from tfrec.models.ranking_objective import Outcomes, RankingObjective
 from tfrec.models.target_attention import TargetAttention
-from tfrec.models.task_layers import TaskLogits, build_task_layers
+from tfrec.models.task_layers import build_task_layers
+from tfrec.models.task_towers import TaskLogits
 from tfrec.models.trainable_model import TrainableModel
 from tfrec.schema import NUM_SPECIAL_INDICES, Schema
 
