@@ -227,6 +227,11 @@ class ServingModule(tf.Module):
                 "`Recommender.rank` must return one probability per head. Received: "
                 f"{sorted(ranked.probabilities)}, expected {list(self.schema.heads)}."
             )
+        if self.schema.has_dwell and ranked.dwell_seconds is None:
+            raise ValueError(
+                "`Recommender.rank` must return `dwell_seconds`, as the schema says. "
+                "Received: None. Export with the configuration of the training."
+            )
         return ranked._replace(scores=tf.where(is_item, ranked.scores, MISSING_SCORE))
 
     def _best(self, scores: tf.Tensor, k: tf.Tensor, num_columns: tf.Tensor) -> Tensors:

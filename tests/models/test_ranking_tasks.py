@@ -78,6 +78,12 @@ def batch(labels: np.ndarray = LABELS, lists: RankingInputs = LISTS) -> RankingB
     )
 
 
+def seconds(model: RankingModel) -> np.ndarray:
+    found = model.dwell_seconds(model.forward(LISTS))
+    assert found is not None
+    return found.numpy()
+
+
 def gradients(model: RankingModel, data: RankingBatch) -> dict[str, np.ndarray]:
     with tf.GradientTape() as tape:
         loss = model.compute_loss(data, training=True)
@@ -98,7 +104,7 @@ def test_outputs_have_one_finite_logit_per_head(settings):
     assert outputs.logits.shape == (2, 4, 3)
     assert np.isfinite(outputs.logits).all()
     if settings.get("dwell_weight"):
-        assert np.isfinite(model.dwell_seconds(outputs)).all()
+        assert np.isfinite(seconds(model)).all()
     else:
         assert model.dwell_seconds(outputs) is None
 
@@ -217,10 +223,7 @@ def test_loss_weights_are_those_of_the_heads():
 def test_dwell_is_learned_as_the_logarithm_and_given_in_seconds():
     model = make_model(dwell_weight=0.5, pointwise_weight=1e-9, listwise_weight=0.0)
     model.set_mean_dwell(float(np.log1p(20.0)))
-    outputs = model.forward(LISTS)
-    np.testing.assert_allclose(
-        model.dwell_seconds(outputs), np.full((2, 4), 20.0), rtol=1e-5
-    )
+    np.testing.assert_allclose(seconds(model), np.full((2, 4), 20.0), rtol=1e-5)
     data = batch()
     known = data.dwell_seconds.numpy()[data.dwell_seconds.numpy() > 0]
     assert len(known) == 3
@@ -230,8 +233,8 @@ def test_dwell_is_learned_as_the_logarithm_and_given_in_seconds():
     step = tf.function(model.train_step)
     for _ in range(60):
         step(data)
-    found = model.dwell_seconds(model.forward(LISTS)).numpy()
-    np.testing.assert_allclose(found[data.dwell_seconds > 0], known, rtol=0.1)
+    found = seconds(model)[data.dwell_seconds.numpy() > 0]
+    np.testing.assert_allclose(found, known, rtol=0.1)
 
 
 def test_uncertainty_weights_are_learned_and_positive():
@@ -240,6 +243,7 @@ def test_uncertainty_weights_are_learned_and_positive():
     step = tf.function(model.train_step)
     for _ in range(20):
         step(batch())
+    assert model.objective.uncertainty is not None
     weights = model.objective.uncertainty.task_weights().numpy()
     assert (weights > 0).all()
     assert (np.abs(weights - 1.0) > 0.05).all()

@@ -37,8 +37,8 @@ def shown(number: int = 6) -> RankingLists:
     lists = lists_of([[1, 7]] * number, users=[0] * number, ends=[1] * number)
     return replace(
         lists,
-        positions=np.tile(np.int32([1, 2]), (number, 1)),
-        propensities=np.tile(np.float32([1.0, 0.5]), (number, 1)),
+        positions=np.array([[1, 2]] * number, np.int32),
+        propensities=np.array([[1.0, 0.5]] * number, np.float32),
         history_ends=np.arange(number) % 2 + 1,
     )
 

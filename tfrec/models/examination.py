@@ -57,8 +57,8 @@ class ExaminationTower(tf.keras.layers.Layer):
     def call(self, logits: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:
         table = self.start + LEARNING_SCALE * self.learned
         row = tf.clip_by_value(positions, 2, self.num_positions) - 2
-        seen = tf.gather(table, row)[..., tf.newaxis] + tf.zeros_like(logits)
-        known = (positions > 1)[..., tf.newaxis]
+        seen = tf.expand_dims(tf.gather(table, row), -1) + tf.zeros_like(logits)
+        known = tf.expand_dims(positions > 1, -1)
         return tf.where(known, and_then(seen, logits), logits)
 
     def seen_probabilities(self) -> tf.Tensor:

@@ -119,7 +119,7 @@ class RankingObjective(tf.keras.layers.Layer):
             weights = inverse_propensity(
                 outcomes.propensities, min_propensity=config.min_propensity
             )
-            weights = weights[..., tf.newaxis] + tf.zeros_like(logits)
+            weights = tf.expand_dims(weights, -1) + tf.zeros_like(logits)
         losses = []
         if config.pointwise_weight:
             loss = pointwise_loss(labels, logits, defined, weights=weights)

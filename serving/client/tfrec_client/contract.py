@@ -17,6 +17,7 @@ EMBED_TEXT = "embed_text"  # Only a model that reads texts has it.
 CONTEXT_PREFIX = "context_"
 FILTER_PREFIX = "filter_"
 PROBABILITY_SUFFIX = "_probability"
+DWELL_SECONDS = "dwell_seconds"  # Only a model that predicts it has this output.
 
 
 @dataclass(frozen=True)
