@@ -165,6 +165,7 @@ def export_schema(dataset: PreparedDataset, config: ExperimentConfig) -> Schema:
         has_ranking=schema.has_ranking,
         caps=schema.caps,
         rules=schema.rules,
+        has_dwell=schema.has_dwell,
     )
     if prepared != schema:
         names = [

@@ -20,6 +20,7 @@ from tfrec.models.recommender import RankedCandidates, Recommender
 from tfrec.schema import (
     CANDIDATE_ITEM_IDS,
     CONTEXT_PREFIX,
+    DWELL_SECONDS,
     EMBEDDING,
     EXCLUDE_ITEM_IDS,
     EXCLUDE_SEEN,
@@ -149,8 +150,8 @@ class ServingModule(tf.Module):
             SCORES: tf.where(is_item, ordered(ranked.scores), MISSING_SCORE),
             RETRIEVAL_SCORES: tf.where(is_item, ordered(scores), MISSING_SCORE),
             **{
-                name: tf.where(is_item, ordered(probability), 0.0)
-                for name, probability in ranked.probabilities.items()
+                name: tf.where(is_item, ordered(values), 0.0)
+                for name, values in _predicted(ranked).items()
             },
         }
 
@@ -175,8 +176,8 @@ class ServingModule(tf.Module):
         return {
             SCORES: ranked.scores,
             **{
-                name: tf.where(is_item, probability, 0.0)
-                for name, probability in ranked.probabilities.items()
+                name: tf.where(is_item, values, 0.0)
+                for name, values in _predicted(ranked).items()
             },
         }
 
@@ -249,6 +250,11 @@ class ServingModule(tf.Module):
                 "`Recommender.rank` must return one probability per head. Received: "
                 f"{sorted(ranked.probabilities)}, expected {list(self.schema.heads)}."
             )
+        if self.schema.has_dwell and ranked.dwell_seconds is None:
+            raise ValueError(
+                "`Recommender.rank` must return `dwell_seconds`, as the schema says. "
+                "Received: None. Export with the configuration of the training."
+            )
         candidates = ScoredCandidates(index, ranked.probabilities, finite)
         final = self._ordering.scores(raw, candidates, ranked.scores)
         return ranked._replace(scores=tf.where(is_item, final, MISSING_SCORE))
@@ -292,6 +298,13 @@ def _checked_num_items(recommender: Recommender, dataset: PreparedDataset) -> in
             f"'{dataset.path}': {num_items}. Export with the dataset of the training."
         )
     return num_items
+
+
+def _predicted(ranked: RankedCandidates) -> Tensors:
+    """What ranking says of each candidate, by output name."""
+    if ranked.dwell_seconds is None:
+        return ranked.probabilities
+    return {**ranked.probabilities, DWELL_SECONDS: ranked.dwell_seconds}
 
 
 def _request_lookups(

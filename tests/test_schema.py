@@ -100,6 +100,19 @@ def test_outputs_of_signatures(signature: SignatureName, expected: list[str]) ->
     assert [f.name for f in SCHEMA.signature_outputs(signature)] == expected
 
 
+def test_dwell_is_an_output_of_ranking_only_where_it_is_predicted() -> None:
+    with_dwell = replace(SCHEMA, has_dwell=True)
+    for name in SignatureName:
+        before = [f.name for f in SCHEMA.signature_outputs(name)]
+        added = ["dwell_seconds"] if name in ("recommend", "rank") else []
+        after = [f.name for f in with_dwell.signature_outputs(name)]
+        assert after == before + added
+    assert with_dwell.heads == SCHEMA.heads  # It is no probability.
+    assert Schema.from_json(with_dwell.to_json()) == with_dwell
+    old = {k: v for k, v in SCHEMA.to_json().items() if k != "has_dwell"}
+    assert Schema.from_json(old) == SCHEMA
+
+
 def test_texts_are_embedded_only_where_a_language_model_reads_them() -> None:
     reading = replace(SCHEMA, has_text=True)
     assert set(reading.signatures) == set(SignatureName)

@@ -228,6 +228,7 @@ class DataConfig(FrozenConfig):
         has_ranking: bool = True,
         caps: tuple[str, ...] = (),
         rules: tuple[str, ...] = (),
+        has_dwell: bool = False,
     ) -> Schema:
         """Returns the schema that this configuration declares."""
         return Schema(
@@ -242,4 +243,5 @@ class DataConfig(FrozenConfig):
             has_ranking=has_ranking,
             caps=caps,
             rules=rules,
+            has_dwell=has_dwell,
         )

@@ -84,6 +84,7 @@ RETRIEVAL_SCORES = "retrieval_scores"
 TEXT = "text"
 EMBEDDING = "embedding"
 PROBABILITY_SUFFIX = "_probability"
+DWELL_SECONDS = "dwell_seconds"  # Predicted.
 CONTEXT_PREFIX = "context_"
 FILTER_PREFIX = "filter_"
 ORDER = "order"
@@ -173,6 +174,7 @@ class Schema:
         caps: Names of item attributes of which a request may ask for at most so
             many items of one value.
         rules: What else a request may say about the order, see `RequestRule`.
+        has_dwell: Whether ranking also predicts the dwell on an item.
     """
 
     event_types: tuple[str, ...]
@@ -186,6 +188,7 @@ class Schema:
     has_ranking: bool = True
     caps: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
+    has_dwell: bool = False
 
     def __post_init__(self) -> None:
         unknown = [t for t in self.target_event_types if t not in self.event_types]
@@ -375,8 +378,9 @@ class Schema:
         shape = ("num_candidates",) if rank else ("max_k",)
         item_ids = FeatureSpec(ITEM_IDS, "string", shape)
         scores = FeatureSpec(SCORES, "float32", shape, padding=float("-inf"))
+        predicted = (*self.heads, *((DWELL_SECONDS,) if self.has_dwell else ()))
         heads = tuple(
-            FeatureSpec(name, "float32", shape, padding=0.0) for name in self.heads
+            FeatureSpec(name, "float32", shape, padding=0.0) for name in predicted
         )
         if rank:
             return (scores, *heads)
@@ -444,6 +448,7 @@ class Schema:
             has_ranking=bool(data.get("has_ranking", True)),
             caps=tuple(data.get("caps", ())),
             rules=tuple(data.get("rules", ())),
+            has_dwell=bool(data.get("has_dwell", False)),
         )
 
     @property

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -403,3 +404,50 @@ def test_recommender_with_other_heads_is_refused(toy: Toy, tmp_path: Path):
     )
     with pytest.raises(ValueError, match="one probability per head"):
         ask(module, "recommend", HISTORY | {"k": 1})
+
+
+class DwellRecommender(FakeRecommender):
+    """Predicts half the final score as seconds."""
+
+    def rank(
+        self,
+        request: Request,
+        candidate_index: tf.Tensor,
+        retrieval_scores: tf.Tensor,
+        *,
+        encoded: tf.Tensor,
+    ) -> RankedCandidates:
+        ranked = super().rank(
+            request, candidate_index, retrieval_scores, encoded=encoded
+        )
+        return ranked._replace(dwell_seconds=ranked.scores / 2.0)
+
+
+@pytest.mark.parametrize("signature", ["recommend", "rank"])
+def test_predicted_dwell_is_given_in_the_order_of_the_items(
+    signature: str, toy: Toy, tmp_path: Path
+):
+    schema = dataclasses.replace(toy.schema, has_dwell=True)
+
+    def serve(recommender: FakeRecommender) -> ServingModule:
+        return ServingModule(
+            recommender, toy.dataset, schema=schema, asset_dir=tmp_path
+        )
+
+    asked = HISTORY | {"exclude_item_ids": ["lamp"]}
+    if signature == "recommend":
+        asked |= {"k": 9}
+    else:
+        asked |= {"candidate_item_ids": ["sofa", "lamp"]}
+    module = serve(DwellRecommender(toy.schema, num_items=7))
+    outputs = ask(module, signature, asked)
+    assert set(outputs) == {
+        s.name for s in schema.signature_outputs(SignatureName(signature))
+    }
+    is_item = np.isfinite(outputs["scores"])
+    assert is_item.any()
+    assert not is_item.all()
+    expected = np.where(is_item, outputs["scores"] / 2.0, 0.0)
+    np.testing.assert_allclose(outputs["dwell_seconds"], expected, rtol=1e-6)
+    with pytest.raises(ValueError, match="must return `dwell_seconds`"):
+        ask(serve(FakeRecommender(toy.schema, num_items=7)), signature, asked)

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.contracts import check_loss
 from tests.models.toys import request, rich_item_table
 from tfrec.config import RankingConfig
 from tfrec.features.item_statistics import NUM_NEIGHBOURS, ItemStatistics, Neighbours
@@ -10,7 +9,6 @@ from tfrec.models.ranking_model import (
     RankingBatch,
     RankingInputs,
     RankingModel,
-    listwise_softmax_loss,
 )
 from tfrec.schema import Schema
 
@@ -149,30 +147,6 @@ def test_a_planted_preference_is_learned_over_the_retrieval_order():
     assert float(tf.reduce_mean(tf.gather(shares, best, batch_dims=1))) > 0.95
 
 
-def test_listwise_loss_is_the_mean_cross_entropy_over_lists_with_a_positive():
-    labels = tf.constant([[[1.0], [0.0], [1.0]], [[0.0], [0.0], [0.0]]])
-    logits = tf.constant([[[2.0], [1.0], [0.0]], [[5.0], [1.0], [0.0]]])
-    loss = listwise_softmax_loss(labels, logits, tf.ones_like(labels, tf.bool))
-    # One list with two positives of weight 1/2 each; the second has none.
-    lse = np.log(np.exp(2) + np.exp(1) + 1)
-    np.testing.assert_allclose(loss, lse - (2.0 + 0.0) / 2, rtol=1e-6)
-
-
-def test_undefined_candidates_take_no_part_in_a_list():
-    labels = tf.constant([[[1.0], [1.0], [0.0]]])
-    logits = tf.constant([[[2.0], [9.0], [0.0]]])
-    loss = listwise_softmax_loss(
-        labels, logits, tf.constant([[[True], [False], [True]]])
-    )
-    np.testing.assert_allclose(loss, np.log(np.exp(2) + 1) - 2.0, rtol=1e-6)
-
-
-def test_lists_without_any_positive_have_no_loss():
-    zeros = tf.zeros((2, 3, 1))
-    defined = tf.ones_like(zeros, tf.bool)
-    assert float(listwise_softmax_loss(zeros, zeros, defined)) == 0.0
-
-
 @pytest.mark.parametrize("label", [-1, 0])
 def test_undefined_labels_and_padding_are_not_learned_from(label):
     model = make_model(dropout=0.0)
@@ -188,46 +162,6 @@ def test_undefined_labels_and_padding_are_not_learned_from(label):
     if label == -1:
         # Log-sigmoid of the one defined logit; a list of one has no listwise loss.
         np.testing.assert_allclose(first, np.log1p(np.exp(1.0)), rtol=1e-5)
-
-
-def one_head(values: tf.Tensor) -> tf.Tensor:
-    return tf.expand_dims(values, -1)
-
-
-def listwise(logits: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    return listwise_softmax_loss(
-        *(one_head(values) for values in (labels, logits, mask))
-    )
-
-
-def test_listwise_loss_keeps_the_contract_of_losses():
-    logits = np.array([[2.0, 1.0, 0.0, 5.0], [0.0, 1.0, 3.0, 0.5]])
-    labels = np.array([[1, 0, 1, 0], [0, 1, 0, 0]])
-    mask = np.array([[1, 1, 1, 0], [1, 1, 0, 0]], bool)
-    first = np.log(np.exp([2.0, 1.0, 0.0]).sum()) - (2.0 + 0.0) / 2
-    second = np.log(np.exp([0.0, 1.0]).sum()) - 1.0
-    check_loss(
-        listwise,
-        logits=logits,
-        labels=labels,
-        mask=mask,
-        expected=(first + second) / 2,
-    )
-
-
-def test_pointwise_loss_keeps_the_contract_of_losses():
-    model = make_model()
-    logits = np.array([[2.0, -1.0, 4.0]])
-    labels, mask = np.array([[1, 0, 1]]), np.array([[True, True, False]])
-    # Minus the log-probabilities of what happened, over two defined labels.
-    expected = (np.log1p(np.exp(-2.0)) + np.log1p(np.exp(-1.0))) / 2
-
-    def loss(logits: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        return model._pointwise_loss(
-            *(one_head(values) for values in (labels, logits, mask))
-        )
-
-    check_loss(loss, logits=logits, labels=labels, mask=mask, expected=expected)
 
 
 def test_weights_of_the_losses_are_those_of_the_configuration():
@@ -294,7 +228,7 @@ def test_mixed_precision_gives_the_scores_of_float32():
         model = shuffled(make_model(dropout=0.0))
     finally:
         tf.keras.mixed_precision.set_global_policy(before)
-    assert model.hidden[0].compute_dtype == "bfloat16"
+    assert model.tasks.compute_dtype == "bfloat16"
     found = model(lists)
     assert found.dtype == tf.float32
     np.testing.assert_allclose(found, expected, atol=0.03)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,9 +16,9 @@ from tfrec.models.ranking_model import RankingInputs, RankingModel
 from tfrec.models.recommender import TrainedRecommender
 
 
-def make_ranking_model() -> RankingModel:
+def make_ranking_model(**settings: Any) -> RankingModel:
     model = RankingModel(
-        RankingConfig(hidden_dims=(4,)),
+        RankingConfig(hidden_dims=(4,), **settings),
         SCHEMA,
         plain_item_table(),
         embedding_dim=8,
@@ -100,3 +102,56 @@ def test_order_of_candidates_does_not_change_their_scores(recommender):
     forward = recommender.rank(past, candidates, scores)
     backward = recommender.rank(past, candidates[:, ::-1], scores[:, ::-1])
     np.testing.assert_allclose(backward.scores[:, ::-1], forward.scores, atol=1e-6)
+
+
+def test_forecast_sums_the_heads_over_the_retrieved_candidates(recommender):
+    past = request([[2, 3], [0, 0]])
+    scores = recommender.retrieval_scores(past).numpy()
+    best = np.argsort(-scores, axis=1)[:, :3].astype(np.int32)
+    top = np.take_along_axis(scores, best, axis=1)
+    ranked = recommender.rank(past, tf.constant(best + 2), tf.constant(top))
+    found = recommender.forecast(past)
+    assert set(found.expected_items) == set(found.probabilities) == set(SCHEMA.heads)
+    for head, each in ranked.probabilities.items():
+        values = each.numpy().astype(np.float64)
+        np.testing.assert_allclose(
+            found.expected_items[head], values.sum(axis=1), rtol=1e-5
+        )
+        at_least_one = 1 - (1 - values).prod(axis=1)
+        np.testing.assert_allclose(found.probabilities[head], at_least_one, rtol=1e-5)
+        assert (at_least_one < values.sum(axis=1)).all()
+
+
+def test_forecast_of_no_request_is_empty_and_it_can_be_traced(recommender):
+    past = request([[2, 3]])
+    traced = tf.function(recommender.forecast)
+    expected = recommender.forecast(past).probabilities
+    for head, value in traced(past).probabilities.items():
+        np.testing.assert_allclose(value, expected[head], rtol=1e-5)
+    none = tf.nest.map_structure(lambda values: values[:0], past)
+    for value in recommender.forecast(none).expected_items.values():
+        assert value.shape == (0,)
+
+
+def test_forecast_without_heads_says_what_is_missing():
+    recommender = TrainedRecommender(toy_model(), None, num_candidates=3)
+    with pytest.raises(ValueError, match="needs a ranking model"):
+        recommender.forecast(request([[2]]))
+
+
+def test_dwell_is_predicted_in_seconds_where_the_model_was_trained_to(recommender):
+    model = make_ranking_model(dwell_weight=1.0)
+    model.set_mean_dwell(2.0)
+    with_dwell = TrainedRecommender(toy_model(), model, num_candidates=3)
+    past, candidates = request([[2, 3]]), tf.constant([[4, 1, 5]])
+    scores = tf.constant([[-1.0, -2.0, -3.0]])
+    ranked = with_dwell.rank(past, candidates, scores)
+    assert list(ranked.probabilities) == list(SCHEMA.heads)
+    encoded = with_dwell.encode(past)
+    inputs = RankingInputs(past, encoded.embeddings, candidates, scores)
+    predicted = np.expm1(model.forward(inputs).log_dwell)[0]
+    assert ranked.dwell_seconds is not None
+    found = ranked.dwell_seconds[0].numpy()
+    np.testing.assert_allclose(found[[0, 2]], predicted[[0, 2]], rtol=1e-5)
+    assert found[1] == 0.0  # An unknown item.
+    assert recommender.rank(past, candidates, scores).dwell_seconds is None

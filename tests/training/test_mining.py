@@ -102,8 +102,8 @@ def test_impressions_are_labelled_by_the_strongest_event_that_followed(tmp_path)
         split=np.array([1, 0, 1], np.int8),
         offsets=np.array([0, 3, 4, 5]),
         item_index=np.array([4, 5, 1, 2, 2], np.int32),
-        position=np.arange(5, dtype=np.int32),
-        propensity=np.ones(5, np.float32),
+        position=np.arange(7, 12, dtype=np.int32),
+        propensity=np.array([1.0, 0.5, 0.25, 1.0, 1.0], np.float32),
         event_type_index=np.array([3, 2, 0, 0, 0], np.int32),
     )
     lists = impression_lists(configure(tmp_path), sequences, impressions, recommender())
@@ -114,6 +114,11 @@ def test_impressions_are_labelled_by_the_strongest_event_that_followed(tmp_path)
     # Views happen without impressions: undefined. Carted: only the first.
     assert lists.labels[0, :, 0].tolist() == [-1, -1, -1]
     assert lists.labels[0, :2, 1].tolist() == [1, 0]
+    # What was shown keeps its place and its logged chance of being seen.
+    assert lists.positions is not None
+    assert lists.positions.tolist() == [[7, 8, 9]]
+    assert lists.propensities is not None
+    np.testing.assert_allclose(lists.propensities, [[1.0, 0.5, 0.25]])
 
 
 def one_impression(sequences: EventSequences, *, split: int) -> Impressions:

@@ -6,13 +6,19 @@ import pytest
 import tensorflow as tf
 
 from tests.synthetic import make_sequences, write_prepared
-from tests.training.conftest import make_config
+from tests.training.conftest import configure_shop, make_config
 from tfrec.config import ExperimentConfig
+from tfrec.data.prepare import prepare
 from tfrec.data.store import PreparedDataset
 from tfrec.features.item_table import build_item_table
 from tfrec.models.recommender import TrainedRecommender
+from tfrec.training.fitting import restore_weights
 from tfrec.training.mining import mine_candidates
-from tfrec.training.ranking import train_ranking, with_positives
+from tfrec.training.ranking import (
+    build_ranking_model,
+    train_ranking,
+    with_positives,
+)
 from tfrec.training.ranking_batches import RankingBatches
 from tfrec.training.retrieval import RetrievalValidator, build_retrieval_model
 
@@ -107,6 +113,36 @@ def test_lists_without_a_retrieved_positive_are_left_out(cycle_dataset, tmp_path
     found = [bool(row.any()) for row in lists.relevant]
     assert 0 < kept.num_lists == sum(found) < lists.num_lists
     assert kept.relevant.any(axis=1).all()
+
+
+def test_shown_lists_teach_a_funnel_places_and_dwell(shop, tmp_path):
+    config = configure_shop(
+        shop,
+        tmp_path,
+        *("--ranking.task_layers", "mmoe", "--ranking.num_experts", "2"),
+        *("--ranking.funnel", "[click, cart, purchase]"),
+        *("--ranking.position_bias", "examination", "--ranking.num_positions", "5"),
+        *("--ranking.dwell_weight", "0.5", "--ranking.uncertainty_weights", "true"),
+        *("--ranking.false_negative_days", "1", "--ranking.impression_share", "0.9"),
+        *("--training.ranking.max_epochs", "1"),
+    )
+    dataset = prepare(config)
+    model, history = train(config, dataset, tmp_path / "ranking")
+    assert np.isfinite(history["loss"]).all()
+    assert model.stages == [1, 2, 3]
+    # Away from the start at 1 / k, and not the first place.
+    seen = model.objective.examination.seen_probabilities().numpy()
+    assert seen[0] == 1.0
+    assert (np.abs(seen[1:] - 1 / np.arange(2, 6)) > 1e-3).all()
+    # People stay for between a second and five minutes.
+    assert np.log1p(1) < float(model.mean_log_dwell) < np.log1p(300)
+    assert (model.objective.uncertainty.task_weights().numpy() != 1.0).all()
+    again = build_ranking_model(
+        config, config.ranking, dataset, build_item_table(dataset)
+    )
+    restore_weights(again, tmp_path / "ranking" / "best")
+    for old, new in zip(model.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(old, new)
 
 
 def test_data_without_validation_events_say_what_to_change(tmp_path):

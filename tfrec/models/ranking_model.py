@@ -1,22 +1,27 @@
 """The ranking model: which of the retrieved candidates comes first."""
 
+import math
 from typing import Any, NamedTuple
 
 import tensorflow as tf
-import tensorflow_recommenders as tfrs
 
 from tfrec.config import RankingConfig
 from tfrec.features.item_statistics import ItemStatistics
 from tfrec.features.item_table import ItemTable
 from tfrec.features.request import Leaf
+from tfrec.models.funnel import funnel_labels, funnel_logits
 from tfrec.models.fusion.registry import build_fusion
 from tfrec.models.fusion.weighted import WeightedFusion
 from tfrec.models.ranking_features import NeighbourWeights, meetings
 from tfrec.models.ranking_inputs import RankingFields, RankingInputs
+from tfrec.models.ranking_objective import Outcomes, RankingObjective
+from tfrec.models.task_layers import build_task_layers
+from tfrec.models.task_towers import TaskLogits
 from tfrec.models.trainable_model import TrainableModel
 from tfrec.schema import Schema
 
 UNDEFINED_LABEL = -1
+MAX_LOG_DWELL = math.log1p(86_400.0)  # A day: an exponential must not overflow.
 
 
 class RankingBatch(NamedTuple):
@@ -26,10 +31,31 @@ class RankingBatch(NamedTuple):
         inputs: What ranking reads.
         labels: int8 `[batch_size, num_candidates, num_heads]`: 1 happened, 0 did
             not, -1 undefined (not learned from).
+        positions: int32 `[batch_size, num_candidates]`, place in the shown list from
+            1; 0 unknown. This and what follows is `()` where nothing learns from it.
+        propensities: float32, same shape, logged chance of being seen; NaN unknown.
+        dwell_seconds: float32, same shape; 0 unknown.
     """
 
     inputs: RankingInputs
     labels: Leaf
+    positions: Leaf = ()
+    propensities: Leaf = ()
+    dwell_seconds: Leaf = ()
+
+
+class RankingOutputs(NamedTuple):
+    """What ranking says of the candidates.
+
+    Attributes:
+        logits: float32 `[batch_size, num_candidates, num_heads]`; `sigmoid` of them
+            are the probabilities, also along a funnel.
+        log_dwell: float32 `[batch_size, num_candidates]`, log(1 + seconds); `()`
+            where no dwell is predicted.
+    """
+
+    logits: tf.Tensor
+    log_dwell: Leaf = ()
 
 
 class RankingModel(TrainableModel):
@@ -38,14 +64,17 @@ class RankingModel(TrainableModel):
         x(c)       = fusion of [query, item(c), query * item(c),
                      attention(c, history), comparisons(c, history),
                      neighbours(c, history), context]
-        logit_h(c) = a_h log p_retrieval(c) + b_h + (MLP x(c))_h + w_h . numbers(c)
+        logit_h(c) = a_h log p_retrieval(c) + b_h + (tasks x(c))_h + w_h . numbers(c)
         score(c)   = sum_h weight_h sigmoid(logit_h(c))
 
-    `numbers` are the comparisons, neighbours and demand. The last layer of the MLP
+    `numbers` are the comparisons, neighbours and demand. The last layer of the tasks
     and w start at 0, so training starts from the order of retrieval. Query and item
     vectors are those of the trained retrieval model, frozen (`RankingFields`). How
     parts become one vector is the fusion of the configuration; one that gives logits
-    itself (`Fusion.gives_logits`) stands in place of MLP and w.
+    itself (`Fusion.gives_logits`) stands in place of the tasks and w. `tasks` are the
+    dense layers, see `task_layers`. In a funnel the logits of later stages are
+    conditional first, with a_h = 0 at the start, and then multiplied up, see
+    `funnel`. Dwell, if predicted, is one more task.
 
     Args:
         config: The model's configuration.
@@ -90,29 +119,33 @@ class RankingModel(TrainableModel):
             embedding_dim=embedding_dim,
             context_sizes=context_sizes,
         )
-        self.fusion = build_fusion(config, num_heads=len(self.heads))
-        self.hidden = [
-            tf.keras.layers.Dense(dim, tf.nn.gelu) for dim in config.hidden_dims
-        ]
-        self.dropout = tf.keras.layers.Dropout(config.dropout)
-        self.output_layer = tf.keras.layers.Dense(
-            len(self.heads), kernel_initializer="zeros", dtype=tf.float32
-        )
+        self.stages = [types.index(t) for t in config.funnel]
+        self.has_dwell = config.dwell_weight > 0.0
+        num_tasks = len(self.heads) + self.has_dwell
+        self.fusion = build_fusion(config, num_heads=num_tasks)
+        self.tasks = build_task_layers(config, num_tasks)
+        self.output_layer = TaskLogits(num_tasks)
         # A linear part beside the deep one: numbers need no detour.
         self.wide_layer = tf.keras.layers.Dense(
-            len(self.heads),
+            num_tasks,
             use_bias=False,
             kernel_initializer="zeros",
             dtype=tf.float32,
         )
+        follows_retrieval = [
+            float(t < len(self.heads) and t not in self.stages[1:])
+            for t in range(num_tasks)
+        ]
         self.retrieval_weight = self.add_weight(
-            name="retrieval_weight", shape=(len(self.heads),), initializer="ones"
+            name="retrieval_weight",
+            shape=(num_tasks,),
+            initializer=tf.keras.initializers.Constant(follows_retrieval),
         )
-        self.pointwise = tfrs.tasks.Ranking(
-            loss=tf.keras.losses.BinaryCrossentropy(
-                from_logits=True, reduction=tf.keras.losses.Reduction.SUM
+        if self.has_dwell:
+            self.mean_log_dwell = self.add_weight(
+                name="mean_log_dwell", shape=(), initializer="zeros", trainable=False
             )
-        )
+        self.objective = RankingObjective(config, types)
 
     @property
     def items(self) -> Any:
@@ -138,16 +171,30 @@ class RankingModel(TrainableModel):
         """Sets what is not learned here: retrieval's item vectors, statistics."""
         self.fields.set_frozen(item_vectors, statistics)
 
+    def set_mean_dwell(self, mean_log_dwell: float) -> None:
+        """Sets where the prediction of log(1 + dwell) starts from."""
+        self.mean_log_dwell.assign(mean_log_dwell)
+
     def call(self, inputs: RankingInputs, training: bool = False) -> tf.Tensor:
         """Returns logits `[batch_size, num_candidates, num_heads]`."""
+        return self.forward(inputs, training=training).logits
+
+    def forward(
+        self, inputs: RankingInputs, *, training: bool = False
+    ) -> RankingOutputs:
+        """Returns all that is predicted of the candidates."""
         fields, number = self.fields(inputs)
         x = self.fusion(fields, number, training=training)
-        prior = inputs.retrieval_scores[..., tf.newaxis] * self.retrieval_weight
+        outputs = inputs.retrieval_scores[..., tf.newaxis] * self.retrieval_weight
         if self.fusion.gives_logits:
-            return x + prior
-        for layer in self.hidden:
-            x = self.dropout(layer(x), training=training)
-        return self.output_layer(x) + self.wide_layer(number) + prior
+            outputs += x
+        else:
+            outputs += self.output_layer(self.tasks(x, training=training))
+            outputs += self.wide_layer(number)
+        logits = funnel_logits(outputs[..., : len(self.heads)], self.stages)
+        if not self.has_dwell:
+            return RankingOutputs(logits)
+        return RankingOutputs(logits, self.mean_log_dwell + outputs[..., -1])
 
     def field_weights(self, inputs: RankingInputs) -> tuple[tuple[str, ...], tf.Tensor]:
         """Returns how much each field weighs, see `WeightedFusion.field_weights`.
@@ -167,65 +214,31 @@ class RankingModel(TrainableModel):
         weights = tf.constant(self.head_weights, logits.dtype)
         return tf.linalg.matvec(tf.sigmoid(logits), weights)
 
+    def dwell_seconds(self, outputs: RankingOutputs) -> tf.Tensor | None:
+        """Returns the predicted dwell in seconds, at most a day; None without it.
+
+        It is the exponential of a mean of logarithms: the typical, not the mean dwell.
+        """
+        if isinstance(outputs.log_dwell, tuple):
+            return None
+        return tf.math.expm1(tf.clip_by_value(outputs.log_dwell, 0.0, MAX_LOG_DWELL))
+
     def compute_loss(self, inputs: Any, training: bool = False) -> tf.Tensor:
         batch = RankingBatch(*inputs)
-        logits = self(batch.inputs, training=training)
-        labels = tf.cast(batch.labels, tf.float32)
-        defined = batch.labels != UNDEFINED_LABEL
+        outputs = self.forward(batch.inputs, training=training)
+        labels = funnel_labels(batch.labels, self.stages)
+        defined = labels != UNDEFINED_LABEL
         defined &= (batch.inputs.candidate_index > 0)[..., tf.newaxis]
-        loss = self.settings.pointwise_weight * self._pointwise_loss(
-            labels, logits, defined
+        outcomes = Outcomes(
+            tf.cast(labels, tf.float32),
+            defined,
+            self._novel(batch.inputs) if self.settings.novel_weight else (),
+            batch.positions,
+            batch.propensities,
+            batch.dwell_seconds,
         )
-        loss += self.settings.listwise_weight * listwise_softmax_loss(
-            labels, logits, defined
-        )
-        if self.settings.novel_weight == 0.0:
-            return loss
-        inputs = batch.inputs
-        met = tf.reduce_any(meetings(inputs.request, inputs.candidate_index), axis=2)
-        return loss + self.settings.novel_weight * listwise_softmax_loss(
-            labels, logits, defined & ~tf.expand_dims(met, -1)
-        )
+        return self.objective.loss(outputs.logits, outcomes, outputs.log_dwell)
 
-    def _pointwise_loss(
-        self, labels: tf.Tensor, logits: tf.Tensor, defined: tf.Tensor
-    ) -> tf.Tensor:
-        """Mean cross-entropy of the defined labels, over all heads."""
-        weight = tf.cast(defined, tf.float32)
-        # Keras averages over the last axis: here it is one label alone.
-        total = self.pointwise(
-            tf.expand_dims(tf.maximum(labels, 0.0), -1),
-            tf.expand_dims(logits, -1),
-            sample_weight=weight,
-        )
-        return total / tf.maximum(tf.reduce_sum(weight), 1.0)
-
-
-def listwise_softmax_loss(
-    labels: tf.Tensor, logits: tf.Tensor, defined: tf.Tensor
-) -> tf.Tensor:
-    """Averages the softmax cross-entropy over lists, head by head.
-
-        loss = mean over lists with a positive of
-               sum_c y_c / sum(y) (logsumexp_c' logit_c' - logit_c)
-
-    Args:
-        labels: float `[batch_size, num_candidates, num_heads]`, 1 for positives.
-        logits: float, same shape.
-        defined: bool, same shape; False takes a candidate out of the list.
-
-    Returns:
-        float scalar; 0 where no list has a positive.
-
-    References:
-        - Cao et al., "Learning to Rank: From Pairwise Approach to Listwise
-          Approach", ICML 2007 (ListNet, top one).
-    """
-    masked = tf.where(defined, logits, logits.dtype.min)
-    log_probability = logits - tf.reduce_logsumexp(masked, axis=1, keepdims=True)
-    positive = tf.where(defined, tf.maximum(labels, 0.0), 0.0)
-    count = tf.reduce_sum(positive, axis=1)  # [batch_size, num_heads]
-    total = tf.reduce_sum(tf.where(defined, log_probability, 0.0) * positive, axis=1)
-    per_list = -tf.math.divide_no_nan(total, count)
-    num_lists = tf.reduce_sum(tf.cast(count > 0.0, tf.float32))
-    return tf.math.divide_no_nan(tf.reduce_sum(per_list), num_lists)
+    def _novel(self, inputs: RankingInputs) -> tf.Tensor:
+        """Returns bool `[batch_size, num_candidates]`, False if in the history."""
+        return ~tf.reduce_any(meetings(inputs.request, inputs.candidate_index), axis=2)

@@ -23,9 +23,25 @@ class RankedCandidates(NamedTuple):
         scores: float32 `[batch_size, num_candidates]`, the final order.
         probabilities: Per output name of `Schema.heads` float32
             `[batch_size, num_candidates]`.
+        dwell_seconds: float32 `[batch_size, num_candidates]`, how long a shopper who
+            opens the item will typically stay; None where that is not predicted.
     """
 
     scores: tf.Tensor
+    probabilities: dict[str, tf.Tensor]
+    dwell_seconds: tf.Tensor | None = None
+
+
+class BehaviourForecast(NamedTuple):
+    """What a shopper will do next, by head, over the best candidates of retrieval.
+
+    Attributes:
+        expected_items: Per output name of `Schema.heads` float32 `[batch_size]`, how
+            many candidates will get such an event.
+        probabilities: The same names, that at least one of them will.
+    """
+
+    expected_items: dict[str, tf.Tensor]
     probabilities: dict[str, tf.Tensor]
 
 
@@ -211,7 +227,8 @@ class TrainedRecommender(tf.Module):
         finite = tf.where(tf.math.is_finite(finite), finite, 0.0)
         encoded = self.encode(request) if encoded is None else encoded
         inputs = RankingInputs(request, encoded.embeddings, candidate_index, finite)
-        logits = self.ranking(inputs)
+        outputs = self.ranking.forward(inputs)
+        logits = outputs.logits
         probabilities = tf.sigmoid(logits)
         probabilities *= tf.expand_dims(tf.cast(known, tf.float32), -1)
         scores = self.ranking.scores(logits)
@@ -220,7 +237,43 @@ class TrainedRecommender(tf.Module):
         )
         if self.final_order is not None:
             scores = self.final_order(ScoredCandidates(candidate_index, heads, finite))
-        return RankedCandidates(tf.where(known, scores, -np.inf), heads)
+        dwell = self.ranking.dwell_seconds(outputs)
+        if dwell is not None:
+            dwell = tf.where(known, dwell, 0.0)
+        return RankedCandidates(tf.where(known, scores, -np.inf), heads, dwell)
+
+    def forecast(self, request: Request) -> BehaviourForecast:
+        """Says what the shopper will do next, asked without candidates.
+
+            expected(type)    = sum_c P(type of c)
+            probability(type) = 1 - prod_c (1 - P(type of c))
+
+        over the `num_candidates` best of retrieval. A head is the probability that
+        *this* candidate gets the event, so summing it over candidates needs no weight
+        by retrieval; the second formula takes candidates for independent. Items that
+        are not retrieved are not counted: both are bounds from below. For a type of
+        which there is one event at most, such as the next view, read the expected
+        number: it is the probability.
+
+        Raises:
+            ValueError: If there is no ranking model.
+        """
+        if self.ranking is None:
+            raise ValueError(
+                "`forecast` needs a ranking model: retrieval has no heads. Train with "
+                "`ranking` in the configuration."
+            )
+        encoded = self.encode(request)
+        k = min(self.num_candidates, self.num_items)
+        top, column = tf.math.top_k(self.scores_of(encoded), k)
+        index = column + NUM_SPECIAL_INDICES
+        ranked = self.rank(request, index, top, encoded=encoded)
+        heads = ranked.probabilities.items()
+        none = {h: tf.reduce_sum(tf.math.log1p(-p), axis=1) for h, p in heads}
+        return BehaviourForecast(
+            {h: tf.reduce_sum(p, axis=1) for h, p in heads},
+            {h: -tf.math.expm1(value) for h, value in none.items()},
+        )
 
     def candidate_embeddings(self) -> tf.Tensor:
         """Returns the L2-normalised item vectors, see `Recommender`."""

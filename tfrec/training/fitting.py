@@ -34,8 +34,8 @@ class LearningRate(tf.keras.optimizers.schedules.LearningRateSchedule):
         super().__init__()
         self.config = config
         # Variables: how long training takes is known only when its data are.
-        self.start = tf.Variable(config.learning_rate, trainable=False)
-        self.num_steps = tf.Variable(math.inf, trainable=False)
+        self.start = tf.Variable(tf.constant(config.learning_rate), trainable=False)
+        self.num_steps = tf.Variable(tf.constant(math.inf), trainable=False)
 
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         """Returns the rate at a step, counted from 0."""

@@ -126,6 +126,8 @@ def impression_lists(
         scores,
         np.zeros(candidates.shape, bool),
         np.zeros(len(rows), np.int32),
+        np.where(real, impressions.position[shown], 0).astype(np.int32),
+        np.where(real, impressions.propensity[shown], np.nan).astype(np.float32),
     )
 
 

@@ -16,6 +16,7 @@ from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalModel
 from tfrec.text.reader import TextReader
 from tfrec.training.fitting import fit, make_optimizer
+from tfrec.training.list_sources import mean_log_dwell, prepare_sources
 from tfrec.training.mining import impression_lists, mine_candidates
 from tfrec.training.ranking_batches import RankingBatches
 from tfrec.training.ranking_lists import RankingLists
@@ -84,6 +85,8 @@ def train_ranking(
     with strategy.scope():
         model = build_ranking_model(config, settings, dataset, item_table)
         model.compile(optimizer=make_optimizer(stage.optimizer))
+    if settings.dwell_weight > 0:
+        model.set_mean_dwell(mean_log_dwell(sources))
     model.set_frozen(
         retrieval.item_vectors(),
         measure_items(sequences, config.experiment_schema, item_table.num_items),
@@ -134,7 +137,7 @@ def find_lists(
         shown = impression_lists(config, sequences, impressions, recommender)
         sources.append(shown.take(np.flatnonzero(~held_out[shown.user_rows])))
     _check_lists(sources[0], holdout)
-    return sources, holdout
+    return prepare_sources(config, sequences, sources), holdout
 
 
 def make_batches(

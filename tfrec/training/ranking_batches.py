@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfrec.data.histories import gather_requests
 from tfrec.data.store import EventSequences
 from tfrec.evaluation.model_scorers import request_spec
-from tfrec.features.request import request_of
+from tfrec.features.request import Leaf, request_of
 from tfrec.models.ranking_model import RankingBatch, RankingInputs, RankingModel
 from tfrec.training.input import PREFETCH
 from tfrec.training.ranking_lists import RankingLists
@@ -98,7 +98,19 @@ def batch_spec(sequences: EventSequences, lists: RankingLists) -> RankingBatch:
         tf.TensorSpec(rows, tf.float32),
     )
     labels = tf.TensorSpec([None, None, lists.labels.shape[2]], tf.int8)
-    return RankingBatch(inputs, labels)
+
+    def optional(values: np.ndarray | None) -> Leaf:
+        if values is None:
+            return ()
+        return tf.TensorSpec(rows, tf.as_dtype(values.dtype))
+
+    return RankingBatch(
+        inputs,
+        labels,
+        optional(lists.positions),
+        optional(lists.propensities),
+        optional(lists.dwell_seconds),
+    )
 
 
 def make_batch(
@@ -119,4 +131,10 @@ def make_batch(
         lists.candidate_index,
         lists.retrieval_scores,
     )
-    return RankingBatch(inputs, lists.labels)
+    return RankingBatch(
+        inputs,
+        lists.labels,
+        () if lists.positions is None else lists.positions,
+        () if lists.propensities is None else lists.propensities,
+        () if lists.dwell_seconds is None else lists.dwell_seconds,
+    )

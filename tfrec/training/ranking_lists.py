@@ -20,6 +20,10 @@ class RankingLists:
         retrieval_scores: float32 `[num_lists, num_candidates]`.
         relevant: bool `[num_lists, num_candidates]`, the positives of retrieval.
         num_relevant: int32 `[num_lists]`, positives, also those not retrieved.
+        positions: int32 `[num_lists, num_candidates]`, place in the shown list from
+            1; 0 unknown. This and what follows is None where nothing learns from it.
+        propensities: float32, same shape, logged chance of being seen; NaN unknown.
+        dwell_seconds: float32, same shape; 0 unknown.
     """
 
     user_rows: np.ndarray
@@ -32,6 +36,9 @@ class RankingLists:
     retrieval_scores: np.ndarray
     relevant: np.ndarray
     num_relevant: np.ndarray
+    positions: np.ndarray | None = None
+    propensities: np.ndarray | None = None
+    dwell_seconds: np.ndarray | None = None
 
     @property
     def num_lists(self) -> int:
@@ -46,5 +53,5 @@ class RankingLists:
             if isinstance(value, dict):
                 picked[field.name] = {k: v[rows] for k, v in value.items()}
             else:
-                picked[field.name] = value[rows]
+                picked[field.name] = None if value is None else value[rows]
         return RankingLists(**picked)

@@ -267,6 +267,8 @@ def _metadata(client: RecommenderClient, _: argparse.Namespace) -> Rows:
 
 def _flat(item: Any) -> dict[str, Any]:
     row = asdict(item)
+    if row.get("dwell_seconds", 0.0) is None:
+        del row["dwell_seconds"]
     probabilities = row.pop("probabilities", {})
     return {**row, **probabilities}
 

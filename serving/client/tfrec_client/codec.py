@@ -9,6 +9,7 @@ import numpy as np
 from tfrec_client.checks import check_id, check_k, check_text, is_number
 from tfrec_client.contract import (
     CONTEXT_PREFIX,
+    DWELL_SECONDS,
     FILTER_PREFIX,
     PROBABILITY_SUFFIX,
     TensorSpec,
@@ -132,6 +133,7 @@ def decode_recommendations(
                 score,
                 retrieval_scores[row][place],
                 {head: float(values[row, place]) for head, values in heads.items()},
+                _dwell(outputs, row, place),
             )
             for place, item_id, score in places
         ]
@@ -159,11 +161,19 @@ def decode_ranked(
                 item_id,
                 scores[row][place],
                 {head: float(values[row, place]) for head, values in heads.items()},
+                _dwell(outputs, row, place),
             )
             for place, item_id in enumerate(request.candidate_item_ids)
         ]
         for row, request in enumerate(requests)
     ]
+
+
+def _dwell(outputs: Arrays, row: int, place: int) -> float | None:
+    """Returns the predicted dwell, None from a model that predicts none."""
+    if DWELL_SECONDS not in outputs:
+        return None
+    return float(outputs[DWELL_SECONDS][row, place])
 
 
 def _heads(outputs: Arrays) -> Arrays:

@@ -19,6 +19,7 @@ FILTER_PREFIX = "filter_"
 CAP_PREFIX = "cap_"
 WEIGHT_PREFIX = "weight_"
 PROBABILITY_SUFFIX = "_probability"
+DWELL_SECONDS = "dwell_seconds"  # Only a model that predicts it has this output.
 
 
 @dataclass(frozen=True)

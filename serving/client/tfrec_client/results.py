@@ -13,11 +13,19 @@ class ScoredItem:
 
 @dataclass(frozen=True, slots=True)
 class RankedItem:
-    """A given candidate with its final score and the probability per head."""
+    """A given candidate with its final score and the probability per head.
+
+    Attributes:
+        item_id: Key in the catalogue.
+        score: Final score.
+        probabilities: Per ranking head, for example `{"purchase": 0.03}`.
+        dwell_seconds: Predicted stay on the item; None if the model predicts none.
+    """
 
     item_id: str
     score: float
     probabilities: dict[str, float]
+    dwell_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +37,14 @@ class Recommendation:
         score: Final score; the list is in its order.
         retrieval_score: Score of the retrieval model.
         probabilities: Per ranking head, for example `{"purchase": 0.03}`.
+        dwell_seconds: Predicted stay on the item; None if the model predicts none.
     """
 
     item_id: str
     score: float
     retrieval_score: float
     probabilities: dict[str, float]
+    dwell_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

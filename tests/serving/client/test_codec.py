@@ -161,6 +161,9 @@ def test_padded_places_and_those_beyond_a_requests_k_are_dropped() -> None:
         ],
         [Recommendation("d", 9.0, 90.0, {"cart": 0.125})],
     ]
+    dwell = np.array([[5, 6, 7], [8, 0, 0]], np.float32)
+    told = decode_recommendations({**outputs, "dwell_seconds": dwell}, [2, 3])
+    assert [[i.dwell_seconds for i in row] for row in told] == [[5.0, 6.0], [8.0]]
     first, second = decode_scored_items(outputs, [1, 3])
     assert [(i.item_id, i.score) for i in first] == [("a", 3.0)]
     assert [(i.item_id, i.score) for i in second] == [("d", 9.0)]
@@ -183,6 +186,10 @@ def test_candidates_keep_their_order_and_lose_the_padding() -> None:
         [("a", 1.0, {"view": 0.5}), ("b", 2.0, {"view": 0.25})],
         [("c", -np.inf, {"view": 0.125})],
     ]
+    assert {item.dwell_seconds for row in ranked for item in row} == {None}
+    dwell = np.array([[5, 6], [7, 0]], np.float32)
+    told = decode_ranked({**outputs, "dwell_seconds": dwell}, requests)
+    assert [[i.dwell_seconds for i in row] for row in told] == [[5.0, 6.0], [7.0]]
 
 
 def test_no_requests_are_an_error() -> None:

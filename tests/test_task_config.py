@@ -1,0 +1,78 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training.conftest import make_config
+from tfrec.config import ExperimentConfig, RankingConfig
+
+TYPES = ["view", "cart", "purchase"]
+
+
+def configure(*, dwell: str | None = None, **ranking: Any) -> ExperimentConfig:
+    data = {
+        **make_config(Path()).data.model_dump(),
+        "event_types": TYPES,
+        "target_event_types": ["view"],
+        "head_event_types": ["view", "purchase"],
+        "event_columns": {
+            "event_type": "type",
+            "timestamp": "time",
+            "dwell_seconds": dwell,
+        },
+    }
+    return make_config(Path(), data=data, ranking=ranking)
+
+
+def test_defaults_are_one_shared_bottom_with_pointwise_and_listwise_loss():
+    config = RankingConfig()
+    assert (config.task_layers, config.task_dims, config.funnel) == (
+        "shared_bottom",
+        (),
+        (),
+    )
+    assert (config.pointwise_weight, config.listwise_weight) == (1.0, 1.0)
+    others = (config.pairwise_weight, config.listmle_weight, config.novel_weight)
+    assert others == (0.0, 0.0, 0.0)
+    assert config.dwell_weight == config.false_negative_days == 0.0
+    assert config.position_bias == "none"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"funnel": ["view", "cart"]},
+        {"event_gains": {"cart": 2.0}},
+        {"loss_weights": {"cart": 2.0}},
+    ],
+)
+def test_types_without_a_head_are_named(settings):
+    (name,) = settings
+    with pytest.raises(ValueError, match=rf"ranking\.{name}.*\['cart'\]"):
+        configure(**settings)
+
+
+@pytest.mark.parametrize("funnel", [["purchase", "view"], ["view"], ["view", "view"]])
+def test_a_funnel_is_at_least_two_types_weakest_first(funnel):
+    with pytest.raises(ValueError, match="weakest first"):
+        configure(funnel=funnel)
+    assert configure(funnel=["view", "purchase"]).ranking is not None
+
+
+def test_losses_that_all_weigh_nothing_are_an_error():
+    with pytest.raises(ValueError, match="above 0"):
+        RankingConfig(pointwise_weight=0.0, listwise_weight=0.0)
+    assert RankingConfig(pointwise_weight=0.0, listwise_weight=0.0, listmle_weight=1.0)
+
+
+@pytest.mark.parametrize("name", ["event_gains", "loss_weights"])
+def test_negative_weights_are_an_error(name):
+    with pytest.raises(ValueError, match=rf"{name}.*negative.*-1"):
+        RankingConfig.model_validate({name: {"view": -1.0}})
+
+
+def test_dwell_can_be_predicted_only_where_it_is_logged():
+    with pytest.raises(ValueError, match=r"event_columns\.dwell_seconds"):
+        configure(dwell_weight=0.5)
+    assert configure(dwell="seconds", dwell_weight=0.5).experiment_schema.has_dwell
+    assert not configure(dwell="seconds").experiment_schema.has_dwell

@@ -1,0 +1,91 @@
+"""Configuration of the ranking model and its candidates."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from tfrec.order_config import FinalOrderConfig
+from tfrec.task_config import TaskConfig
+
+
+class RankingConfig(TaskConfig):
+    """The ranking model and its candidates."""
+
+    num_candidates: int = Field(100, ge=1, description="Retrieved, then ranked.")
+    hidden_dims: tuple[int, ...] = Field(
+        (64,), description="Widths of the dense layers."
+    )
+    attribute_dim: int = Field(16, ge=1, description="Width of attribute embeddings.")
+    attention_dim: int = Field(32, ge=1, description="Width of target attention.")
+    attention_heads: int = Field(
+        1, ge=1, description="Must divide `attention_dim` and `embedding_dim`."
+    )
+    time_decay: bool = Field(
+        False,
+        description="Target attention knows event types, and past events fade, at "
+        "rates that are learned per type and head.",
+    )
+    attention_length: int | None = Field(
+        None,
+        ge=1,
+        description="Events that are attended to; of a longer history the most "
+        "relevant. None: all.",
+    )
+    history_search: Literal["request", "candidate"] = Field(
+        "request",
+        description="How those are found: `request`: once, nearest to the query; "
+        "`candidate`: for every candidate its nearest.",
+    )
+    max_history_length: int | None = Field(
+        None,
+        ge=1,
+        description="Events that ranking reads, at least as many as retrieval. "
+        "None: as many.",
+    )
+    fusion: Literal["concat", "weighted", "additive", "gated", "cross", "bilinear"] = (
+        Field(
+            "concat",
+            description="How query, item, history, attributes and context become one: "
+            "side by side, by attribute importance, as a sum of scores, behind gates, "
+            "multiplied to a degree (DCN-v2), or in pairs (FiBiNET).",
+        )
+    )
+    attribute_fields: bool | None = Field(
+        None,
+        description="Embeds every attribute of items on its own. None: with every "
+        "fusion but `concat`.",
+    )
+    cross_layers: int = Field(2, ge=1, description="Layers of the fusion `cross`.")
+    cross_dim: int | None = Field(
+        64, ge=1, description="Rank of its matrices; None: full."
+    )
+    dropout: float = Field(0.3, ge=0, lt=1, description="Share of dropped units.")
+    max_training_queries: int = Field(
+        50_000, ge=1, description="Queries that candidates are mined for."
+    )
+    holdout_share: float = Field(
+        0.2, gt=0, lt=1, description="Users of them that pick the best epoch."
+    )
+    head_weights: dict[str, float] = Field(
+        {},
+        description="Final order: weight of each head's probability; those not named "
+        "have 1 if the type is a target, else 0.",
+    )
+    final_order: FinalOrderConfig = FinalOrderConfig()
+
+    @property
+    def reads_attributes(self) -> bool:
+        """Whether attributes of items are fields of their own."""
+        if self.attribute_fields is None:
+            return self.fusion != "concat"
+        return self.attribute_fields
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.attention_dim % self.attention_heads:
+            raise ValueError(
+                "`attention_heads` must divide `attention_dim`. Received: "
+                f"attention_heads={self.attention_heads}, "
+                f"attention_dim={self.attention_dim}."
+            )
+        return self
