@@ -137,6 +137,7 @@ def test_shown_lists_teach_a_funnel_places_and_dwell(shop, tmp_path):
     # People stay for between a second and five minutes.
     assert np.log1p(1) < float(model.mean_log_dwell) < np.log1p(300)
     assert (model.objective.uncertainty.task_weights().numpy() != 1.0).all()
+    assert config.ranking is not None
     again = build_ranking_model(
         config, config.ranking, dataset, build_item_table(dataset)
     )
