@@ -1,5 +1,7 @@
 """Which items stand near one another in histories, as counts and as vectors."""
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -100,8 +102,9 @@ def _decompose(matrix: sp.csr_matrix, dim: int, seed: int) -> np.ndarray:
     # Slow to import, and wanted in training only.
     from sklearn.utils.extmath import randomized_svd
 
+    size = int(matrix.shape[0])  # pyright: ignore[reportOptionalSubscript]
     if not matrix.nnz:
-        return np.zeros((matrix.shape[0], 1))
-    width = min(dim, matrix.shape[0])
-    left, values, _ = randomized_svd(matrix, width, n_iter=4, random_state=seed)
+        return np.zeros((size, 1))
+    decompose: Any = randomized_svd  # Its types say that `n_iter` is a string.
+    left, values, _ = decompose(matrix, min(dim, size), n_iter=4, random_state=seed)
     return left * np.sqrt(values)
