@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tfrec.config import ExperimentConfig
 from tfrec.data.simulator import Oracle
 from tfrec.data.store import PreparedDataset
@@ -13,8 +15,11 @@ from tfrec.evaluation.model_scorers import PipelineScorer, RetrievalScorer
 from tfrec.evaluation.plots import plot_metrics, plot_training_curves
 from tfrec.evaluation.protocols import EvaluatedSplit, Scorer, build_queries
 from tfrec.evaluation.report import print_report, write_metrics, write_report
+from tfrec.evaluation.result import EvaluationResult
 from tfrec.evaluation.search import evaluate_search
 from tfrec.models.recommender import TrainedRecommender
+
+VALUES_FILE = "values.npz"
 
 
 def evaluate_run(
@@ -53,6 +58,8 @@ def evaluate_run(
         num_bootstrap=settings.num_bootstrap,
         seed=config.seed,
     )
+    if split == "test":
+        write_values(result, config.run_path / VALUES_FILE, len(models))
     metrics = {
         **result.to_json(),
         "split_protocol": config.data.split.protocol,
@@ -64,6 +71,24 @@ def evaluate_run(
     write_results(metrics, config.run_path, split=split)
     print_report(metrics)
     return metrics
+
+
+def write_values(result: EvaluationResult, path: Path, num_models: int) -> None:
+    """Writes every user's metrics of the models, so that runs can be compared.
+
+    The file holds float32 `[num_queries]` by `scorer/group/metric`; queries are in
+    the order of the prepared users, NaN where a query has no positive in the group.
+    """
+    arrays: dict[str, Any] = {
+        f"{name}/{group}/{metric}": values[:, i].astype(np.float32)
+        for name in list(result.scorers)[:num_models]
+        for group, values in result.scorers[name].groups.items()
+        for i, metric in enumerate(result.metric_names)
+    }
+    # Not the name itself: `savez` would put its own ending behind it.
+    partial = path.with_suffix(".part.npz")
+    np.savez_compressed(partial, **arrays)
+    partial.replace(path)
 
 
 def write_results(
