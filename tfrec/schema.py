@@ -127,8 +127,9 @@ class Schema:
     """Which columns of a shop are what.
 
     Attributes:
-        event_types: All behaviour event types, weakest first. The event type
-            index is the position here plus `NUM_SPECIAL_INDICES`.
+        event_types: All behaviour event types, weakest first, then that of searches,
+            if there is one. The event type index is the position here plus
+            `NUM_SPECIAL_INDICES`.
         target_event_types: The types that retrieval predicts, weakest first.
         head_event_types: The types that get a ranking head, weakest first;
             empty: `target_event_types`.
@@ -139,6 +140,8 @@ class Schema:
         has_timestamps: False where the log knows only an order.
         has_text: Whether a language model reads titles and searches.
         has_ranking: False for retrieval alone: there are no heads.
+        search_event_type: The one of `event_types` that is a search: such an event
+            has a text in the place of an item. None where histories have none.
     """
 
     event_types: tuple[str, ...]
@@ -150,6 +153,7 @@ class Schema:
     has_timestamps: bool = True
     has_text: bool = False
     has_ranking: bool = True
+    search_event_type: str | None = None
 
     def __post_init__(self) -> None:
         unknown = [t for t in self.target_event_types if t not in self.event_types]
@@ -165,6 +169,7 @@ class Schema:
                 "`head_event_types` must be among `event_types`. "
                 f"Received: {stray}, event_types={list(self.event_types)}."
             )
+        self._check_search_event_type()
         names = [a.name for a in self.item_attributes]
         lost = [name for name in self.filters if name not in names]
         if lost:
@@ -172,6 +177,29 @@ class Schema:
                 "`filters` must name declared item attributes. "
                 f"Received: filters={lost}, item attributes={names}."
             )
+
+    def _check_search_event_type(self) -> None:
+        name = self.search_event_type
+        predicted = (*self.target_event_types, *self.head_event_types)
+        if name is not None and (name not in self.event_types or name in predicted):
+            raise ValueError(
+                "`search_event_type` must be one of `event_types`, and neither target "
+                "nor head: a search has no item. Received: search_event_type="
+                f"{name!r}, event_types={list(self.event_types)}, targets and heads "
+                f"{list(predicted)}."
+            )
+
+    @property
+    def item_event_types(self) -> tuple[str, ...]:
+        """The event types whose events have an item."""
+        return tuple(t for t in self.event_types if t != self.search_event_type)
+
+    @property
+    def search_event_type_index(self) -> int | None:
+        """Index of the events that are searches; None where there are none."""
+        if self.search_event_type is None:
+            return None
+        return self.event_type_index(self.search_event_type)
 
     @property
     def history_features(self) -> tuple[FeatureSpec, ...]:
@@ -293,7 +321,10 @@ class Schema:
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain data that `from_json` reads back."""
-        return asdict(self)
+        data = asdict(self)
+        if self.search_event_type is None:  # As it was before there were searches.
+            del data["search_event_type"]
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Schema":
@@ -320,6 +351,7 @@ class Schema:
             has_timestamps=bool(data["has_timestamps"]),
             has_text=bool(data.get("has_text", False)),
             has_ranking=bool(data.get("has_ranking", True)),
+            search_event_type=data.get("search_event_type"),
         )
 
     @property

@@ -6,6 +6,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from tfrec.config import RankingConfig
+from tfrec.features.history import without_searches
 from tfrec.features.item_statistics import NUM_NEIGHBOURS, ItemStatistics
 from tfrec.features.item_table import ItemTable
 from tfrec.features.request import Leaf, Request
@@ -64,7 +65,7 @@ class RankingModel(TrainableModel):
     `numbers` are the comparisons, neighbours and demand. The last layer of the MLP
     and w start at 0, so training starts from the order of retrieval. Query and item
     vectors are those of the trained retrieval model, frozen; fusion is by
-    concatenation.
+    concatenation. The history is that of items: what was searched for is in `query`.
 
     Args:
         config: The model's configuration.
@@ -97,6 +98,7 @@ class RankingModel(TrainableModel):
         self.settings = config
         self.item_table = item_table
         self.heads = schema.heads
+        self.search_type_index = schema.search_event_type_index
         types = schema.head_event_types or schema.target_event_types
         self.head_weights = [
             config.head_weights.get(t, float(t in schema.target_event_types))
@@ -179,6 +181,8 @@ class RankingModel(TrainableModel):
     def call(self, inputs: RankingInputs, training: bool = False) -> tf.Tensor:
         """Returns logits `[batch_size, num_candidates, num_heads]`."""
         request, query_embeddings, candidate_index, retrieval_scores = inputs
+        if self.search_type_index is not None:
+            request = without_searches(request, self.search_type_index)
         candidates = tf.gather(self.items, candidate_index)
         crossed = cross_features(request, candidate_index, self.item_table)
         query = tf.broadcast_to(query_embeddings[:, tf.newaxis], tf.shape(candidates))

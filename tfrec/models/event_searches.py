@@ -1,0 +1,58 @@
+"""Events that are searches: what was searched for, in the place of an item."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tfrec.features.request import Request, Searches
+
+
+class ProjectedSearches(NamedTuple):
+    """The searches among the tokens, in the space of items.
+
+    Attributes:
+        rows: int32 `[num_rows, num_tokens]`, row in `vectors`, one a search; a
+            token that is no search has the row of "nothing".
+        is_search: bool `[num_rows, num_tokens]`, True where the token is a search.
+        vectors: float `[num_distinct, embedding_dim]`.
+    """
+
+    rows: tf.Tensor
+    is_search: tf.Tensor
+    vectors: tf.Tensor
+
+    def in_place_of(self, items: tf.Tensor) -> tf.Tensor:
+        """Returns `items` `[num_rows, num_tokens, embedding_dim]` but for searches."""
+        found = tf.cast(tf.gather(self.vectors, self.rows), items.dtype)
+        return tf.where(tf.expand_dims(self.is_search, -1), found, items)
+
+
+def project_searches(
+    searches: Searches, project: Callable[[tf.Tensor], tf.Tensor]
+) -> ProjectedSearches:
+    """Projects the distinct searches among the tokens.
+
+        item(e) = p(text of e)      where the event e is a search
+
+    p is the projection that takes the texts of items into the space of items
+    (`TextProjection`): what was searched for stands where an item of that title would.
+
+    Args:
+        searches: Of tokens, rows `[num_rows, num_tokens]`; 0 where there is none.
+        project: float `[num_texts, text_dim]` to `[num_texts, embedding_dim]`.
+    """
+    # The table of training holds all searches of the log: only a batch's are projected.
+    distinct, place = tf.unique(tf.reshape(searches.rows, [-1]))
+    vectors = project(tf.gather(searches.vectors, distinct))
+    rows = tf.reshape(place, tf.shape(searches.rows))
+    return ProjectedSearches(rows, searches.rows > 0, vectors)
+
+
+def request_searches(request: Request) -> Searches | None:
+    """Returns the searches of a request's tokens; None where histories have none."""
+    if isinstance(request.searches, tuple):
+        return None
+    searches = Searches(*request.searches)
+    # The start token comes first.
+    return Searches(tf.pad(searches.rows, [[0, 0], [1, 0]]), searches.vectors)
