@@ -51,8 +51,8 @@ def project_searches(
 
 def request_searches(request: Request) -> Searches | None:
     """Returns the searches of a request's tokens; None where histories have none."""
-    if isinstance(request.searches, tuple):
+    searches = request.searches
+    if not searches:  # `()`; `Searches` is a tuple, too.
         return None
-    searches = Searches(*request.searches)
     # The start token comes first.
     return Searches(tf.pad(searches.rows, [[0, 0], [1, 0]]), searches.vectors)

@@ -232,6 +232,6 @@ def _with_texts(request: Request, reader: TextReader) -> Request:
     if isinstance(request.history_text, tuple):
         history = reader.read_histories(request.item_index, texts)
         request = request._replace(history_text=history)
-    if isinstance(request.searches, tuple) and not isinstance(texts, tuple):
+    if not request.searches and not isinstance(texts, tuple):
         request = request._replace(searches=reader.read_past_searches(texts))
     return request
