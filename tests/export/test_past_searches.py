@@ -19,6 +19,9 @@ from tests.export.searching_shop import (
     write_searching_shop,
 )
 from tests.export.small_shop import NUM_ITEMS, Run, Served
+from tests.training.conftest import configure_shop
+from tests.training.test_text_run import TEXT_OPTIONS
+from tfrec.data.simulator import simulate, sized_config
 from tfrec.evaluation.model_scorers import RetrievalScorer
 from tfrec.evaluation.protocols import build_queries
 from tfrec.schema import ITEM_IDS, SCORES, SignatureName
@@ -170,3 +173,16 @@ def test_the_client_sends_searches_of_the_past(served, version):
         [item.score for item in answer], list(expected.values())[:5], atol=1e-4
     )
     assert [item.item_id for item in without] != [item.item_id for item in answer]
+
+
+def test_a_simulated_shop_that_logs_searches_is_trained_and_exported(tmp_path):
+    settings = sized_config("tiny", seed=4, num_users=60, log_searches=True)
+    shop = simulate(settings, tmp_path / "shop")
+    options = [*TEXT_OPTIONS, "--training.retrieval.max_epochs", "1"]
+    config = configure_shop(shop.config_path, tmp_path / "run", *options)
+    metrics = train(config)
+    assert metrics["search"]["num_queries"] > 0
+    recommender, dataset, config = load_recommender(config.run_path)
+    counts = dataset.manifest["counts"]["events_by_split"].values()
+    assert sum(by_type["search"] for by_type in counts) == shop.event_counts["search"]
+    assert export_model(recommender, dataset, config).is_dir()
