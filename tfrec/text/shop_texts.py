@@ -186,7 +186,8 @@ def history_texts(
     for split in (TRAIN, VALIDATION):
         events = np.flatnonzero(is_target & (sequences.split == split))
         users = sequences.user_rows[events]
-        last = events[np.append(np.diff(users) != 0, [True] * bool(len(users)))]
+        is_last = np.append(np.diff(users) != 0, [True])[: len(users)]
+        last = events[is_last]
         for event in last:
             start = sequences.offsets[sequences.user_rows[event]]
             past = slice(start, event)
