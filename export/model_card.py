@@ -6,7 +6,7 @@ from typing import Any
 from tfrec.config import ExperimentConfig
 from tfrec.data.store import PreparedDataset
 from tfrec.run_record import git_state, library_versions
-from tfrec.schema import Schema
+from tfrec.schema import HISTORY_ITEM_IDS, Schema
 
 _NOT_MEASURED = "Not measured: the run has no `metrics.json`."
 
@@ -52,10 +52,18 @@ def _identity(config: ExperimentConfig, schema: Schema) -> list[tuple[str, Any]]
         ("stages", two_stages),
         ("events that are read", config.retrieval.max_history_length),
         ("event types", ", ".join(schema.event_types)),
+        *_searches(schema),
         ("predicted event types", ", ".join(schema.target_event_types)),
         ("filters", ", ".join(schema.filters) or "none"),
         ("seed", config.seed),
     ]
+
+
+def _searches(schema: Schema) -> list[tuple[str, Any]]:
+    if schema.search_event_type is None:
+        return []
+    carried = f"`{HISTORY_ITEM_IDS}` holds what was searched for"
+    return [("event type of searches", f"{schema.search_event_type}: {carried}")]
 
 
 def _signatures(schema: Schema) -> str:

@@ -186,3 +186,8 @@ def test_a_simulated_shop_that_logs_searches_is_trained_and_exported(tmp_path):
     counts = dataset.manifest["counts"]["events_by_split"].values()
     assert sum(by_type["search"] for by_type in counts) == shop.event_counts["search"]
     assert export_model(recommender, dataset, config).is_dir()
+
+
+def test_the_model_card_says_how_searches_are_sent(version):
+    (card,) = version.glob("**/*.md")
+    assert "search: `history_item_ids` holds what was searched for" in card.read_text()

@@ -12,7 +12,11 @@ from tfrec.data.windows import find_targets
 from tfrec.features.item_table import ItemTable
 from tfrec.features.request import Searches
 from tfrec.features.tokens import tokens_of
-from tfrec.models.event_searches import project_searches, request_searches
+from tfrec.models.event_searches import (
+    project_searches,
+    request_searches,
+    searches_of_batch,
+)
 from tfrec.models.retrieval_model import RetrievalBatch, RetrievalModel
 from tfrec.schema import Schema
 
@@ -36,9 +40,16 @@ def test_searches_are_projected_into_the_place_of_items():
     for row, column in ((0, 1), (1, 0), (1, 1)):
         expected[row, column] = SEARCH_TEXTS[rows[row, column]] @ weights
     np.testing.assert_allclose(found, expected)
-    table = np.zeros((50, 3), np.float32)
-    project_searches(Searches(rows, table), project)
-    assert seen == [3, 3]  # Of a large table only what the batch holds.
+    assert seen == [3]
+
+
+def test_of_a_large_table_only_what_a_batch_holds_is_projected():
+    table = np.arange(60, dtype=np.float32).reshape(20, 3)
+    rows = np.array([[7, 0, 9], [0, 7, 0]], np.int32)
+    found = searches_of_batch(tf.constant(rows), tf.constant(table))
+    assert found.vectors.shape == (3, 3)  # Rows 0, 7 and 9.
+    assert ((found.rows.numpy() > 0) == (rows > 0)).all()
+    np.testing.assert_array_equal(found.vectors.numpy()[found.rows], table[rows])
 
 
 def test_a_request_without_searches_has_none():

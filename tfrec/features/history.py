@@ -94,13 +94,27 @@ def without_searches(request: Request, search_type_index: int) -> Request:
         search_type_index: Event type of searches.
     """
     search = tf.equal(request.event_type_index, search_type_index)
-    item_index = tf.where(search, PADDING_INDEX, request.item_index)
-    place = _Placement(item_index, tf.maximum(tf.shape(item_index)[1], 1))
+    events = [
+        tf.where(search, PADDING_INDEX, request.item_index),
+        request.event_type_index,
+        request.timestamps,
+        request.dwell_seconds,
+    ]
+
+    def close_up() -> list[tf.Tensor]:
+        place = _Placement(events[0], tf.maximum(tf.shape(search)[1], 1))
+        return [place.compact(values) for values in events]
+
+    # Most requests have no search behind them: they are left as they are.
+    left = tf.cond(tf.reduce_any(search), close_up, lambda: events)
+    for values in left:
+        values.set_shape([None, None])
+    item_index, event_type_index, timestamps, dwell_seconds = left
     return request._replace(
-        item_index=place.compact(item_index),
-        event_type_index=place.compact(request.event_type_index),
-        timestamps=place.compact(request.timestamps),
-        dwell_seconds=place.compact(request.dwell_seconds),
+        item_index=item_index,
+        event_type_index=event_type_index,
+        timestamps=timestamps,
+        dwell_seconds=dwell_seconds,
         search_text=(),
         searches=(),
     )

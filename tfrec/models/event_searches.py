@@ -12,10 +12,10 @@ class ProjectedSearches(NamedTuple):
     """The searches among the tokens, in the space of items.
 
     Attributes:
-        rows: int32 `[num_rows, num_tokens]`, row in `vectors`, one a search; a
-            token that is no search has the row of "nothing".
+        rows: int32 `[num_rows, num_tokens]`, row in `vectors`; 0 where the token is
+            no search.
         is_search: bool `[num_rows, num_tokens]`, True where the token is a search.
-        vectors: float `[num_distinct, embedding_dim]`.
+        vectors: float `[num_searches + 1, embedding_dim]`.
     """
 
     rows: tf.Tensor
@@ -42,11 +42,23 @@ def project_searches(
         searches: Of tokens, rows `[num_rows, num_tokens]`; 0 where there is none.
         project: float `[num_texts, text_dim]` to `[num_texts, embedding_dim]`.
     """
-    # The table of training holds all searches of the log: only a batch's are projected.
-    distinct, place = tf.unique(tf.reshape(searches.rows, [-1]))
-    vectors = project(tf.gather(searches.vectors, distinct))
-    rows = tf.reshape(place, tf.shape(searches.rows))
-    return ProjectedSearches(rows, searches.rows > 0, vectors)
+    is_search = searches.rows > 0
+    return ProjectedSearches(searches.rows, is_search, project(searches.vectors))
+
+
+def searches_of_batch(rows: tf.Tensor, table: tf.Tensor) -> Searches:
+    """Returns the searches of a batch of training, each once.
+
+    The table holds all searches of the log: what a batch does not hold need not be
+    projected.
+
+    Args:
+        rows: int32 `[num_rows, num_tokens]`, row in `table`; 0 is no search.
+        table: float32 `[num_searches + 1, text_dim]`.
+    """
+    flat = tf.concat([[0], tf.reshape(rows, [-1])], axis=0)  # Row 0 stays row 0.
+    distinct, place = tf.unique(flat)
+    return Searches(tf.reshape(place[1:], tf.shape(rows)), tf.gather(table, distinct))
 
 
 def request_searches(request: Request) -> Searches | None:

@@ -10,7 +10,11 @@ from tfrec.features.item_table import ItemTable
 from tfrec.features.request import Leaf, Request, Searches
 from tfrec.features.tokens import Tokens, find_occurrences, request_tokens
 from tfrec.models.candidate_tower import CandidateTower
-from tfrec.models.event_searches import project_searches, request_searches
+from tfrec.models.event_searches import (
+    project_searches,
+    request_searches,
+    searches_of_batch,
+)
 from tfrec.models.losses import chunked_softmax_loss, sampled_softmax_loss
 from tfrec.models.negatives import draw_negatives, inclusion_probability
 from tfrec.models.query_tower import QueryTower
@@ -394,7 +398,7 @@ class RetrievalModel(TrainableModel):
     def _past_searches(self, batch: RetrievalBatch) -> Searches | None:
         if isinstance(batch.past_searches, tuple) or self.search_texts is None:
             return None
-        return Searches(batch.past_searches, self.search_texts)
+        return searches_of_batch(batch.past_searches, self.search_texts)
 
     def _searches(self, batch: RetrievalBatch, training: bool) -> tf.Tensor | None:
         """Returns the encoded searches of the targets, some of them hidden."""
