@@ -10,7 +10,7 @@ from export.filters import ItemFilter
 from export.masks import MISSING_SCORE, keep_first_k, mask_items, top_items
 from tfrec.data.store import PreparedDataset
 from tfrec.data.vocabulary import Vocabulary
-from tfrec.features.history import RequestLookups, build_request, is_search
+from tfrec.features.history import RequestLookups, build_request, items_of_events
 from tfrec.features.lookup import VocabularyLookup
 from tfrec.features.request import Request
 from tfrec.models.recommender import RankedCandidates, Recommender
@@ -24,8 +24,6 @@ from tfrec.schema import (
     HISTORY_ITEM_IDS,
     ITEM_IDS,
     NUM_SPECIAL_INDICES,
-    OOV_INDEX,
-    PADDING_INDEX,
     QUERY_TEXT,
     RETRIEVAL_SCORES,
     SCORES,
@@ -186,10 +184,7 @@ class ServingModule(tf.Module):
 
     def _request(self, raw: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, Request]:
         item_index = self._items.lookup(raw[HISTORY_ITEM_IDS])
-        if self.schema.search_event_type is not None:
-            # What was searched for may be spelled like an item's id.
-            searched = is_search(raw, self.schema) & (item_index > PADDING_INDEX)
-            item_index = tf.where(searched, OOV_INDEX, item_index)
+        item_index = items_of_events(raw, item_index, self.schema)
         request = build_request(
             raw,
             item_index,

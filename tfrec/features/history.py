@@ -56,7 +56,7 @@ def build_request(
     Args:
         raw: Inputs of a signature by name, as `Schema.signature_inputs` says.
         item_index: int32 `[batch_size, history_length]`, the looked-up
-            history item ids; 0 is padding, a search is 1.
+            history item ids, of `items_of_events`; 0 is padding.
         schema: Names and kinds of the inputs.
         lookups: Tables for event types and context.
         max_history_length: Events that the models read. At least 1.
@@ -71,7 +71,7 @@ def build_request(
     timestamps, request_timestamp = _times(raw, place, schema.has_timestamps)
     search_text: tf.Tensor | tuple[()] = ()
     if schema.search_event_type is not None:
-        texts = tf.where(is_search(raw, schema), raw[HISTORY_ITEM_IDS], "")
+        texts = tf.where(_is_search(raw, schema), raw[HISTORY_ITEM_IDS], "")
         search_text = place.compact(texts)
     return Request(
         item_index=place.compact(item_index),
@@ -120,11 +120,21 @@ def without_searches(request: Request, search_type_index: int) -> Request:
     )
 
 
-def is_search(raw: Mapping[str, tf.Tensor], schema: Schema) -> tf.Tensor:
-    """Returns bool `[batch_size, history_length]`: events of the search type.
+def items_of_events(
+    raw: Mapping[str, tf.Tensor], item_index: tf.Tensor, schema: Schema
+) -> tf.Tensor:
+    """Returns the looked-up history item ids, those of searches out of vocabulary.
 
-    They carry what was searched for in the place of an item id.
+    A search carries what was searched for in the place of an item id, and that may
+    be spelled like one.
     """
+    if schema.search_event_type is None:
+        return item_index
+    searched = _is_search(raw, schema) & (item_index > PADDING_INDEX)
+    return tf.where(searched, OOV_INDEX, item_index)
+
+
+def _is_search(raw: Mapping[str, tf.Tensor], schema: Schema) -> tf.Tensor:
     return tf.equal(raw[HISTORY_EVENT_TYPES], schema.search_event_type or "")
 
 

@@ -146,8 +146,7 @@ def load_shop_texts(
         return TextTable(tuple(wanted), encode(["", *wanted], what))
 
     pseudo = None
-    leading = sequences.query_text[~is_search(sequences, schema)]
-    if not np.any(leading != "") and settings.pseudo_search_share > 0.0:
+    if settings.pseudo_search_share > 0.0 and not _lead_somewhere(sequences, schema):
         pseudo = np.array(make_pseudo_searches(strings), object)
         found = sorted({*found, *pseudo.tolist()} - {""})
     searches = table(found, "searches") if found else None
@@ -168,6 +167,12 @@ def load_shop_texts(
         histories,
         pseudo,
     )
+
+
+def _lead_somewhere(sequences: EventSequences, schema: Schema) -> bool:
+    """Returns whether any event of an item says which search led to it."""
+    leading = sequences.query_text[~is_search(sequences, schema)]
+    return bool(np.any(leading != ""))
 
 
 def history_texts(
