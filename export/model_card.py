@@ -7,7 +7,7 @@ from tfrec.config import ExperimentConfig
 from tfrec.data.store import PreparedDataset
 from tfrec.order_config import WEIGHT_PREFIX, head_weights, resolve_formulas
 from tfrec.run_record import git_state, library_versions
-from tfrec.schema import Schema
+from tfrec.schema import HISTORY_ITEM_IDS, Schema
 
 _NOT_MEASURED = "Not measured: the run has no `metrics.json`."
 
@@ -54,6 +54,7 @@ def _identity(config: ExperimentConfig, schema: Schema) -> list[tuple[str, Any]]
         ("stages", two_stages),
         ("events that are read", config.max_history_length),
         ("event types", ", ".join(schema.event_types)),
+        *_searches(schema),
         ("predicted event types", ", ".join(schema.target_event_types)),
         ("filters", ", ".join(schema.filters) or "none"),
         ("caps", ", ".join(schema.caps) or "none"),
@@ -74,6 +75,13 @@ def _final_order(config: ExperimentConfig, schema: Schema) -> list[str]:
     rows += [(WEIGHT_PREFIX + head, weight) for head, weight in weights.items()]
     rows += [(f"missing {n}", value) for n, value in order.missing_values.items()]
     return ["## Final order", _table(rows)]
+
+
+def _searches(schema: Schema) -> list[tuple[str, Any]]:
+    if schema.search_event_type is None:
+        return []
+    carried = f"`{HISTORY_ITEM_IDS}` holds what was searched for"
+    return [("event type of searches", f"{schema.search_event_type}: {carried}")]
 
 
 def _signatures(schema: Schema) -> str:

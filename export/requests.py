@@ -110,9 +110,9 @@ class RequestSampler:
         """Returns the requests of the parity gate.
 
         They hold an empty history, unknown ids and event types, padding between
-        events, exclusions, filters, searches, different `k` in a batch, and a
-        history longer than the models read; where requests may have rules, those,
-        with every formula.
+        events, exclusions, filters, searches, different `k` in a batch, searches
+        in histories where those are events, and a history longer than the models
+        read; where requests may have rules, those, with every formula.
         """
         rng = np.random.default_rng(self.seed)
         rows = self._parity_rows(rng)
@@ -146,6 +146,9 @@ class RequestSampler:
                     requests.append(batch_rows(self.schema, signature, ruled))
                 if searches:
                     rows = [row | {QUERY_TEXT: self._title(rng)} for row in rows]
+                    if self.schema.search_event_type is not None:
+                        for row in rows:
+                            self._search(rng, row, places=(-1,))
                     requests.append(batch_rows(self.schema, signature, rows))
         return requests
 
@@ -164,6 +167,13 @@ class RequestSampler:
             filtering[FILTER_PREFIX + name] = list(values[:2])
         long: Row = self._row(rng, self.max_history_length + 7) | {K: 20}
         searching: Row = self._row(rng, 4) | {K: 6, QUERY_TEXT: self._title(rng)}
+        if self.schema.search_event_type is not None:
+            self._search(rng, searching, places=(1, 3))
+            # An id that is searched for is a text, and a blank text is none.
+            self._search(rng, long, places=(0, self.max_history_length, -1))
+            long[HISTORY_ITEM_IDS][-1] = " "
+            long[HISTORY_ITEM_IDS][-3] = long[HISTORY_ITEM_IDS][-2]
+            long[HISTORY_EVENT_TYPES][-3] = self.schema.search_event_type
         rows = [empty, unknown, excluding, filtering, searching, long]
         return rows + self._rule_rows(rng)
 
@@ -194,6 +204,14 @@ class RequestSampler:
             **{CAP_PREFIX + name: 1 for name in self.schema.caps},
         }
 
+    def _search(
+        self, rng: np.random.Generator, row: Row, *, places: Sequence[int]
+    ) -> None:
+        """Puts searches in the places of some events."""
+        for place in places:
+            row[HISTORY_ITEM_IDS][place] = self._title(rng) or UNKNOWN_ID
+            row[HISTORY_EVENT_TYPES][place] = self.schema.search_event_type
+
     def _title(self, rng: np.random.Generator) -> str:
         """Returns the title of some item; "" where no item has one."""
         titles = self._titles
@@ -207,7 +225,7 @@ class RequestSampler:
         times = _REQUEST_TIME - _SECONDS_BETWEEN_EVENTS * np.arange(
             history_length, 0, -1
         )
-        types = rng.choice(self.schema.event_types, history_length)
+        types = rng.choice(self.schema.item_event_types, history_length)
         return {
             HISTORY_ITEM_IDS: self._item_ids(rng, history_length),
             HISTORY_EVENT_TYPES: types.tolist(),

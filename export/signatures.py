@@ -12,7 +12,7 @@ from export.masks import MISSING_SCORE, keep_first_k, mask_items, top_items
 from export.ordering import RequestOrdering
 from tfrec.data.store import PreparedDataset
 from tfrec.data.vocabulary import Vocabulary
-from tfrec.features.history import RequestLookups, build_request
+from tfrec.features.history import RequestLookups, build_request, items_of_events
 from tfrec.features.lookup import VocabularyLookup
 from tfrec.features.request import Request
 from tfrec.models.final_order import FinalOrder, ScoredCandidates
@@ -203,6 +203,7 @@ class ServingModule(tf.Module):
 
     def _request(self, raw: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, Request]:
         item_index = self._items.lookup(raw[HISTORY_ITEM_IDS])
+        item_index = items_of_events(raw, item_index, self.schema)
         request = build_request(
             raw,
             item_index,

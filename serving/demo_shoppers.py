@@ -130,6 +130,8 @@ class _Reader:
         sequences = self.sequences
         item = _token(self.item_ids, int(sequences.item_index[i]))
         event_type = _token(self.schema.event_types, int(sequences.event_type_index[i]))
+        if event_type is not None and event_type == self.schema.search_event_type:
+            item = str(sequences.query_text[i])
         return Event(
             item or _UNKNOWN_ITEM,
             event_type or "unknown",

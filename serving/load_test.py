@@ -195,7 +195,7 @@ def draw_requests(
             [
                 Event(
                     item_ids[generator.integers(len(item_ids))],
-                    str(generator.choice(dataset.schema.event_types)),
+                    str(generator.choice(dataset.schema.item_event_types)),
                     now - _SECONDS_BETWEEN_EVENTS * (history_length - position),
                 )
                 for position in range(history_length)

@@ -179,6 +179,12 @@ class DataConfig(FrozenConfig):
     impression_event_type: str | None = Field(
         None, description="Raw type of rows that only say an item was shown."
     )
+    search_event_type: str | None = Field(
+        None,
+        description="Type of rows that are searches: they need no item but the column "
+        "`query`, and are read as events of the history. Needs `text`. Not among "
+        "`event_types`.",
+    )
     timestamp_unit: Literal["auto", "seconds", "milliseconds"] = Field(
         "auto", description="`auto`: ISO 8601 text, date columns or seconds."
     )
@@ -217,8 +223,28 @@ class DataConfig(FrozenConfig):
                 "`split.protocol=by_time` needs `event_columns.timestamp`. "
                 "Set the column, or use `leave_one_out`."
             )
+        self._check_searches()
         self.build_schema()
         return self
+
+    def _check_searches(self) -> None:
+        name = self.search_event_type
+        if name is None:
+            return
+        taken = (*self.event_types, self.impression_event_type)
+        if name in taken:
+            raise ValueError(
+                "`search_event_type` must be a type of its own. Received: "
+                f"'{name}', which is also in `event_types` or `impression_event_type`. "
+                "Leave it out there."
+            )
+        roles = self.event_columns
+        if roles.query is None or roles.event_type is None:
+            raise ValueError(
+                f"`search_event_type` = '{name}' needs `event_columns.event_type` and "
+                "`event_columns.query`, the text of a search. Received: event_type="
+                f"{roles.event_type!r}, query={roles.query!r}. Set both."
+            )
 
     def build_schema(
         self,
@@ -231,8 +257,9 @@ class DataConfig(FrozenConfig):
         has_dwell: bool = False,
     ) -> Schema:
         """Returns the schema that this configuration declares."""
+        searches = self.search_event_type if has_text else None
         return Schema(
-            event_types=self.event_types,
+            event_types=self.event_types + ((searches,) if searches else ()),
             target_event_types=self.target_event_types or self.event_types,
             head_event_types=self.head_event_types,
             item_attributes=tuple(a.spec() for a in self.item_attributes),
@@ -244,4 +271,5 @@ class DataConfig(FrozenConfig):
             caps=caps,
             rules=rules,
             has_dwell=has_dwell,
+            search_event_type=searches,
         )

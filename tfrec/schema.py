@@ -159,8 +159,9 @@ class Schema:
     """Which columns of a shop are what.
 
     Attributes:
-        event_types: All behaviour event types, weakest first. The event type
-            index is the position here plus `NUM_SPECIAL_INDICES`.
+        event_types: All behaviour event types, weakest first, then that of searches,
+            if there is one. The event type index is the position here plus
+            `NUM_SPECIAL_INDICES`.
         target_event_types: The types that retrieval predicts, weakest first.
         head_event_types: The types that get a ranking head, weakest first;
             empty: `target_event_types`.
@@ -175,6 +176,8 @@ class Schema:
             many items of one value.
         rules: What else a request may say about the order, see `RequestRule`.
         has_dwell: Whether ranking also predicts the dwell on an item.
+        search_event_type: The one of `event_types` that is a search: such an event
+            has a text in the place of an item. None where histories have none.
     """
 
     event_types: tuple[str, ...]
@@ -189,6 +192,7 @@ class Schema:
     caps: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
     has_dwell: bool = False
+    search_event_type: str | None = None
 
     def __post_init__(self) -> None:
         unknown = [t for t in self.target_event_types if t not in self.event_types]
@@ -204,6 +208,7 @@ class Schema:
                 "`head_event_types` must be among `event_types`. "
                 f"Received: {stray}, event_types={list(self.event_types)}."
             )
+        self._check_search_event_type()
         names = [a.name for a in self.item_attributes]
         lost = [name for name in self.filters if name not in names]
         if lost:
@@ -232,6 +237,29 @@ class Schema:
                 "`rules` about formulas need a ranking model. Received: "
                 f"{needing} with `ranking: null`. Leave them out."
             )
+
+    def _check_search_event_type(self) -> None:
+        name = self.search_event_type
+        predicted = (*self.target_event_types, *self.head_event_types)
+        if name is not None and (name not in self.event_types or name in predicted):
+            raise ValueError(
+                "`search_event_type` must be one of `event_types`, and neither target "
+                "nor head: a search has no item. Received: search_event_type="
+                f"{name!r}, event_types={list(self.event_types)}, targets and heads "
+                f"{list(predicted)}."
+            )
+
+    @property
+    def item_event_types(self) -> tuple[str, ...]:
+        """The event types whose events have an item."""
+        return tuple(t for t in self.event_types if t != self.search_event_type)
+
+    @property
+    def search_event_type_index(self) -> int | None:
+        """Index of the events that are searches; None where there are none."""
+        if self.search_event_type is None:
+            return None
+        return self.event_type_index(self.search_event_type)
 
     @property
     def history_features(self) -> tuple[FeatureSpec, ...]:
@@ -412,7 +440,7 @@ class Schema:
         stays what it was.
         """
         data = asdict(self)
-        for name in ("caps", "rules"):
+        for name in ("caps", "rules", "has_dwell", "search_event_type"):
             if not data[name]:
                 del data[name]
         for attribute in (*data["item_attributes"], *data["context"]):
@@ -449,6 +477,7 @@ class Schema:
             caps=tuple(data.get("caps", ())),
             rules=tuple(data.get("rules", ())),
             has_dwell=bool(data.get("has_dwell", False)),
+            search_event_type=data.get("search_event_type"),
         )
 
     @property

@@ -1,7 +1,7 @@
 import numpy as np
 
 from tests.synthetic import make_sequences
-from tfrec.data.histories import gather_requests, newest_items
+from tfrec.data.histories import gather_requests, newest
 
 
 def test_newest_events_before_the_end_are_laid_out_with_padding_on_the_right():
@@ -77,8 +77,8 @@ def test_no_requests_are_an_empty_batch():
     assert requests.item_index.shape == (0, 1)
 
 
-def test_newest_items_stand_to_the_left_of_their_padding():
+def test_newest_events_stand_to_the_left_of_their_padding():
     history = np.array([[2, 3, 4, 5], [6, 7, 0, 0], [0, 0, 0, 0]], np.int32)
     expected = [[3, 4, 5], [6, 7, 0], [0, 0, 0]]
-    np.testing.assert_array_equal(newest_items(history, 3), expected)
-    np.testing.assert_array_equal(newest_items(history, 9), history)
+    np.testing.assert_array_equal(newest(history, history, 3), expected)
+    np.testing.assert_array_equal(newest(history, history, 9), history)

@@ -31,6 +31,7 @@ class BatchArrays(NamedTuple):
     target_context: dict[str, np.ndarray]
     target_search: np.ndarray | tuple[()] = ()
     target_history: np.ndarray | tuple[()] = ()
+    past_searches: np.ndarray | tuple[()] = ()
 
 
 class _Layout(NamedTuple):
@@ -61,6 +62,8 @@ class BatchBuilder:
             none; None where no search is learned from.
         history_rows: int32 `[num_events]`, the text of what was seen before each
             event, 0 for none; None where that is not read.
+        past_search_rows: int32 `[num_events]`, the search that an event is, 0 for
+            events with an item; None where all have one.
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class BatchBuilder:
         seed: int,
         search_rows: np.ndarray | None = None,
         history_rows: np.ndarray | None = None,
+        past_search_rows: np.ndarray | None = None,
     ) -> None:
         self.sequences = sequences
         self.targets = targets
@@ -83,6 +87,7 @@ class BatchBuilder:
         self.seed = seed
         self.search_rows = search_rows
         self.history_rows = history_rows
+        self.past_search_rows = past_search_rows
 
     def epoch(self, number: int) -> Iterator[BatchArrays]:
         """Yields the batches of epoch `number`, counted from 0."""
@@ -180,7 +185,12 @@ class BatchBuilder:
             lay(position.astype(np.int32)),
             lay(layout.segments[window].astype(np.int32)),
         )
-        return self._with_targets(tokens, windows.opens[window], position, cell, target)
+        opens = windows.opens[window]
+        batch = self._with_targets(tokens, opens, position, cell, target)
+        if self.past_search_rows is None:
+            return batch
+        searches = lay(self.past_search_rows[event], is_event)
+        return batch._replace(past_searches=searches)
 
     def _with_targets(
         self,

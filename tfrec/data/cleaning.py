@@ -53,9 +53,23 @@ def build_dictionary(
 
 
 def code_rows(
-    raw: Table, users: Dictionary, items: Dictionary, *, impressions: bool
+    raw: Table,
+    users: Dictionary,
+    items: Dictionary,
+    *,
+    impressions: bool,
+    search_type: int | None = None,
 ) -> Table:
-    """Selects the usable rows with numbers in place of ids, by user and time."""
+    """Selects the usable rows with numbers in place of ids, by user and time.
+
+    Args:
+        raw: Staged rows.
+        users: Ids of users.
+        items: Ids of items.
+        impressions: Whether rows that say what was shown are wanted, or events.
+        search_type: Type index of the events whose `item` is null; None: all events
+            have one.
+    """
     is_kind = raw["type_index"] == 0 if impressions else raw["type_index"] > 0
     rows = raw.mutate(row=raw.rowid())
     rows = rows.filter(raw["dropped"].isnull() & raw["problem"].isnull() & is_kind)
@@ -64,6 +78,11 @@ def code_rows(
         spellings = dictionary.spellings
         known = spellings.filter(spellings["code"].notnull())
         known = known.select(**{f"{name}_text": known["raw"], name: known["code"]})
+        if name == "item" and search_type is not None and not impressions:
+            rows = rows.left_join(known, [f"{name}_text"]).drop(f"{name}_text_right")
+            is_usable = rows["item"].notnull() | (rows["type_index"] == search_type)
+            rows = rows.filter(is_usable).drop(f"{name}_text")
+            continue
         rows = rows.inner_join(known, [f"{name}_text"]).drop(f"{name}_text")
     # Windows over rows that already lie in order take half the time.
     return rows if impressions else rows.order_by("user", "instant", "row")
@@ -78,6 +97,8 @@ def find_duplicates(rows: Table, cleaning: CleaningConfig) -> Table:
     key = [*KEY]
     if cleaning.duplicates == "exact" and "content" in rows.columns:
         key.append("content")
+    if "search" in rows.columns:  # Two searches of one second are two events.
+        key.append("search")
     rows = rows.mutate(hash=content_hash({k: rows[k] for k in key}))
     counts = rows.group_by("hash").agg(count=rows.count())
     suspects = rows.semi_join(counts.filter(counts["count"] > 1), ["hash"])
@@ -103,12 +124,26 @@ def keep_core(
     """Drops users and items with too few events until all have enough.
 
     Returns:
-        The rest (the k-core) and the number of dropped events.
+        The rest (the k-core) and the number of dropped events. Searches, which have
+        no item, do not count; they stay with the users who stay.
     """
-    before, rounds = count_rows(engine, rows), 0
+    before = count_rows(engine, rows)
+    if "search" not in rows.columns:
+        kept = _keep_core(engine, rows, cleaning)
+        return kept, before - count_rows(engine, kept)
+    has_item = rows["item"].notnull()
+    kept = _keep_core(engine, rows.filter(has_item), cleaning)
+    searches = rows.filter(~has_item).semi_join(kept.select("user").distinct(), "user")
+    kept = kept.union(searches).order_by("user", "instant", "row")
+    kept = materialise(engine, "core_with_searches", kept)
+    return kept, before - count_rows(engine, kept)
+
+
+def _keep_core(engine: Backend, rows: Table, cleaning: CleaningConfig) -> Table:
+    rounds = 0
     limits = {"user": cleaning.min_user_events, "item": cleaning.min_item_events}
     active = {column: limit for column, limit in limits.items() if limit > 1}
-    left = before
+    left = count_rows(engine, rows) if active else 0
     while active:
         kept = rows
         for column, limit in active.items():
@@ -123,4 +158,4 @@ def keep_core(
         if rounds > 1:
             drop(engine, f"core_{rounds - 1}")
         left = remaining
-    return rows, before - left
+    return rows

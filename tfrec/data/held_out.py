@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from tfrec.data.searches import is_search, keep_events
 from tfrec.data.store import ITEM_ID, TEST, TRAIN_COUNT, EventSequences, PreparedDataset
 from tfrec.schema import NUM_SPECIAL_INDICES
 
@@ -22,18 +23,22 @@ class HeldOutDataset(PreparedDataset):
     Args:
         path: Folder of the prepared dataset.
         share: Of the items, in (0, 1).
+        reads_searches: Whether searches are events; a model without text reads none.
 
     Raises:
         ValueError: If `share` is out of its range.
     """
 
-    def __init__(self, path: Path, *, share: float) -> None:
+    def __init__(
+        self, path: Path, *, share: float, reads_searches: bool = True
+    ) -> None:
         super().__init__(path)
         if not 0.0 < share < 1.0:
             raise ValueError(
                 f"`share` of hidden items must lie in (0, 1). Received: share={share}."
             )
         self.share = share
+        self.reads_searches = reads_searches
 
     @cached_property
     def _all_items(self) -> pa.Table:
@@ -64,16 +69,6 @@ class HeldOutDataset(PreparedDataset):
         """Reads the sequences without the hidden events."""
         whole = super().load_sequences(shard=shard, num_shards=num_shards)
         kept = ~self.is_hidden[whole.item_index] | (whole.split == TEST)
-        before = np.concatenate([[0], np.cumsum(kept)])
-        return EventSequences(
-            user_ids=whole.user_ids,
-            offsets=before[whole.offsets].astype(np.int64),
-            item_index=whole.item_index[kept],
-            event_type_index=whole.event_type_index[kept],
-            timestamps=whole.timestamps[kept],
-            dwell_seconds=whole.dwell_seconds[kept],
-            session_index=whole.session_index[kept],
-            split=whole.split[kept],
-            query_text=whole.query_text[kept],
-            context={name: values[kept] for name, values in whole.context.items()},
-        )
+        if not self.reads_searches:
+            kept &= ~is_search(whole, self.schema)
+        return keep_events(whole, kept)

@@ -1,6 +1,6 @@
 """Histories as padded arrays, for evaluation, mining and ranking."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,8 @@ class RequestArrays(NamedTuple):
     context: dict[str, np.ndarray]
     query_text: np.ndarray | tuple[()] = ()
     history_text: np.ndarray | tuple[()] = ()
+    search_text: np.ndarray | tuple[()] = ()
+    searches: Any = ()
 
 
 def gather_requests(
@@ -29,6 +31,7 @@ def gather_requests(
     context: dict[str, np.ndarray],
     max_history_length: int,
     query_text: np.ndarray | tuple[()] = (),
+    search_type_index: int | None = None,
 ) -> RequestArrays:
     """Lays out the newest events of histories, padded on the right.
 
@@ -41,6 +44,8 @@ def gather_requests(
         max_history_length: Events that are kept.
         query_text: float32 `[num_requests, text_dim]`, encoded searches; `()` for
             none.
+        search_type_index: Event type of the events that are searches; None leaves
+            `search_text` out.
 
     Returns:
         Arrays `[num_requests, history_length]`, as long as the longest history,
@@ -57,6 +62,10 @@ def gather_requests(
     def lay(values: np.ndarray) -> np.ndarray:
         return np.where(real, values[event], np.zeros((), values.dtype))
 
+    search_text: np.ndarray | tuple[()] = ()
+    if search_type_index is not None:
+        searches = real & (sequences.event_type_index[event] == search_type_index)
+        search_text = np.where(searches, sequences.query_text[event], "")
     return RequestArrays(
         lay(sequences.item_index),
         lay(sequences.event_type_index),
@@ -65,18 +74,19 @@ def gather_requests(
         request_timestamps.astype(np.int64),
         context,
         query_text,
+        search_text=search_text,
     )
 
 
-def newest_items(item_index: np.ndarray, length: int) -> np.ndarray:
-    """Returns int32 `[num_requests, at most length]`, the newest items of histories.
+def newest(values: np.ndarray, item_index: np.ndarray, length: int) -> np.ndarray:
+    """Returns the values `[num_requests, at most length]` of the newest events.
 
     Args:
-        item_index: int32 `[num_requests, history_length]`, padding on the right.
+        values: `[num_requests, history_length]`, padding on the right.
+        item_index: int32, same shape; 0 is padding.
         length: Events that are kept.
     """
-    width = item_index.shape[1]
-    if width <= length:
-        return item_index
+    if values.shape[1] <= length:
+        return values
     starts = np.maximum((item_index != 0).sum(axis=1) - length, 0)
-    return np.take_along_axis(item_index, starts[:, None] + np.arange(length), axis=1)
+    return np.take_along_axis(values, starts[:, None] + np.arange(length), axis=1)

@@ -27,8 +27,10 @@ from tfrec.data.rejects import (
     read_row_rejects,
 )
 from tfrec.data.staging import (
+    NO_IMPRESSION_ID,
     NUMBER_ROLES,
     drop_reasons,
+    search_type,
     stage_events,
     wanted_columns,
 )
@@ -72,13 +74,16 @@ class LoadedEvents:
     report: LoadReport
 
 
-def read_events(engine: Backend, data: DataConfig) -> tuple[Source, Table]:
-    """Reads the event log into the engine, once."""
+def read_events(
+    engine: Backend, data: DataConfig, *, reads_searches: bool = False
+) -> tuple[Source, Table]:
+    """Reads the event log into the engine, once; without `reads_searches` no search."""
     roles = data.event_columns
     sequence_columns = (roles.user_id, roles.item_id)
     source = _open(engine, data.events, EVENTS, sequence_columns)
     check_columns(source, wanted_columns(data))
-    return source, _stage(engine, source, stage_events(source, data), "events_raw")
+    staged = stage_events(source, data, reads_searches=reads_searches)
+    return source, _stage(engine, source, staged, "events_raw")
 
 
 def clean_events(
@@ -92,7 +97,8 @@ def clean_events(
     rejected = find_rejected(raw, spellings)
     _reject(engine, source, raw, rejected, report, data.cleaning.max_reject_share)
     report.warnings.update(_count_garbage(engine, raw, data))
-    coded = code_rows(raw, users, items, impressions=False)
+    searches = search_type(data) if data.search_event_type is not None else None
+    coded = code_rows(raw, users, items, impressions=False, search_type=searches)
     events = materialise(engine, "events_coded", coded)
     shown = None
     if data.impression_event_type is not None and data.event_columns.impression_id:
@@ -225,9 +231,10 @@ def _count_dropped(engine: Backend, raw: Table, data: DataConfig) -> dict[str, i
     counts = engine.to_pyarrow(used.group_by("dropped").agg(count=used.count()))
     by_place = {r["dropped"]: r["count"] for r in counts.to_pylist()}
     result = {reason: by_place.get(place, 0) for place, reason in enumerate(reasons)}
-    if data.impression_event_type is None or data.event_columns.impression_id:
-        return {r: n for r, n in result.items() if n or r in reasons[:-1]}
-    return result
+    shown = reasons[: len(data.cleaning.drop_rows)]
+    if data.impression_event_type is not None and not data.event_columns.impression_id:
+        shown.append(NO_IMPRESSION_ID)
+    return {reason: n for reason, n in result.items() if n or reason in shown}
 
 
 def _count_garbage(engine: Backend, raw: Table, data: DataConfig) -> dict[str, int]:

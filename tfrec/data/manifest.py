@@ -24,6 +24,8 @@ _PACKAGES = ("python", "tfrec", "duckdb", "ibis-framework", "pyarrow", "numpy")
 def describe_origin(config: ExperimentConfig) -> dict[str, Any]:
     """Returns what decides the content: data configuration and input files."""
     data = config.data.model_dump(mode="json", exclude=_NO_CONTENT)
+    if config.data.search_event_type is not None:  # Dropped where no text is read.
+        data["reads_searches"] = config.text is not None
     text = json.dumps(data, sort_keys=True)
     inputs = {"events": _describe_files(config, "events")}
     if config.data.items is not None:

@@ -66,7 +66,8 @@ class Preparation:
         """Writes all files but the manifest; returns what it says of them."""
         engine, data, step = self._engine, self._data, self._steps.step
         with step("reading events"):
-            source, raw = read_events(engine, data)
+            reads_searches = self._schema.search_event_type is not None
+            source, raw = read_events(engine, data, reads_searches=reads_searches)
         with step("cleaning"):
             loaded = clean_events(engine, source, raw, data)
         with step("removing duplicates and rare users and items"):

@@ -12,6 +12,8 @@ from tfrec.data.values import as_instant, as_number, as_text, is_garbage
 from tfrec.schema import NUM_SPECIAL_INDICES, AttributeKind
 
 IMPRESSION_TYPE = 0  # Type index of rows that only say what was shown.
+NO_SEARCH_TEXT = "search without a text"
+UNREAD_SEARCH = "search, which no text encoder reads (set text)"
 NO_IMPRESSION_ID = "impression without an impression id"
 
 
@@ -51,41 +53,59 @@ def wanted_columns(data: DataConfig) -> dict[str, str]:
     return wanted
 
 
-def stage_events(source: Source, data: DataConfig) -> Table:
+def stage_events(source: Source, data: DataConfig, *, reads_searches: bool) -> Table:
     """Selects what is needed of every raw row, in file order.
 
+    Args:
+        source: The raw table.
+        data: Its configuration.
+        reads_searches: Whether rows of `search_event_type` are events; else they are
+            dropped.
+
     Returns:
-        Columns `user_text`, `item_text`, `type_index` (-1 unusable, 0 an
-        impression), `instant`, `dropped` (place of the drop reason), `problem`,
-        and as configured `content`, `session`, `dwell_seconds`, `query`,
-        `impression`, `position`, `propensity`, `garbage`, `context_*`,
-        `attribute_*` and `title`.
+        Columns `user_text`, `item_text` (null in searches), `type_index` (-1
+        unusable, 0 an impression), `instant`, `dropped` (place of the drop reason),
+        `problem`, and as configured `content`, `session`, `dwell_seconds`, `query`,
+        `search` (the text of a search, else ""), `impression`, `position`,
+        `propensity`, `garbage`, `context_*`, `attribute_*` and `title`.
     """
     raw, roles = source.table, data.event_columns
     type_index, type_problem = _event_type(raw, data)
     instant, time_problem = _instant(raw, data)
+    item_text: Any = _raw_id(raw[roles.item_id])
     problems = [time_problem, type_problem]
+    if data.search_event_type is not None and roles.query is not None:
+        is_search = type_index == search_type(data)
+        text = as_text(raw[roles.query])
+        missing = is_search & text.isnull()
+        problems.append(ibis.ifelse(missing, NO_SEARCH_TEXT, ibis.null("string")))
+        item_text = ibis.ifelse(is_search, ibis.null("string"), item_text)
     if PROBLEM in raw.columns:
         problems.insert(0, raw[PROBLEM])
     columns: dict[str, Any] = {
         "user_text": _raw_id(raw[roles.user_id]),
-        "item_text": _raw_id(raw[roles.item_id]),
+        "item_text": item_text,
         "type_index": type_index,
         "instant": instant,
-        "dropped": _dropped(raw, data, type_index),
+        "dropped": _dropped(raw, data, type_index, reads_searches=reads_searches),
         "problem": ibis.coalesce(*problems),
         **_content(raw, data),
-        **_texts(raw, data),
+        **_texts(raw, data, type_index),
         **_numbers(raw, data),
         **_attributes(raw, data),
     }
     return raw.select(**columns)
 
 
+def search_type(data: DataConfig) -> int:
+    """Returns the type index of searches: it follows those of `event_types`."""
+    return len(data.event_types) + NUM_SPECIAL_INDICES
+
+
 def drop_reasons(cleaning: CleaningConfig) -> list[str]:
     """Returns what the values of `dropped` mean, in order."""
     reasons = [c.reason or _default_reason(c) for c in cleaning.drop_rows]
-    return [*reasons, NO_IMPRESSION_ID]
+    return [*reasons, NO_IMPRESSION_ID, UNREAD_SEARCH]
 
 
 def _default_reason(condition: RowFilter) -> str:
@@ -104,11 +124,14 @@ def _event_type(raw: Table, data: DataConfig) -> tuple[Any, Any]:
         return single, ibis.null("string")
     value: Any = raw[column].cast("string")
     text: Any = as_text(raw[column])
-    names = {name: name for name in data.event_types} | data.event_type_names
+    types = data.event_types
+    if data.search_event_type is not None:  # Behind the others: see `search_type`.
+        types += (data.search_event_type,)
+    names = {name: name for name in types} | data.event_type_names
     cases = [
-        (value, data.event_types.index(name) + NUM_SPECIAL_INDICES)
+        (value, types.index(name) + NUM_SPECIAL_INDICES)
         for value, name in names.items()
-        if name in data.event_types
+        if name in types
     ]
     if data.impression_event_type is not None:
         cases.insert(0, (data.impression_event_type, IMPRESSION_TYPE))
@@ -130,17 +153,23 @@ def _instant(raw: Table, data: DataConfig) -> tuple[Any, Any]:
     return as_instant(raw[column], data.timestamp_unit)
 
 
-def _dropped(raw: Table, data: DataConfig, type_index: Any) -> Any:
-    conditions = [_meets(raw, c) for c in data.cleaning.drop_rows]
+def _dropped(
+    raw: Table, data: DataConfig, type_index: Any, *, reads_searches: bool
+) -> Any:
+    """Returns the place in `drop_reasons` of rows that are dropped, else null."""
+    conditions = dict(enumerate(_meets(raw, c) for c in data.cleaning.drop_rows))
+    place = len(conditions)
     if data.impression_event_type is not None:
         impression = data.event_columns.impression_id
         is_shown = type_index == IMPRESSION_TYPE
         if impression:
             is_shown &= raw[impression].cast("string").nullif("").isnull()
-        conditions.append(is_shown)
+        conditions[place] = is_shown
+    if data.search_event_type is not None and not reads_searches:
+        conditions[place + 1] = type_index == search_type(data)
     if not conditions:
         return ibis.null("int8")
-    cases = [(c.fill_null(False), place) for place, c in enumerate(conditions)]
+    cases = [(c.fill_null(False), place) for place, c in conditions.items()]
     found: Any = ibis.cases(*cases, else_=ibis.null("int8"))
     return found.cast("int8")
 
@@ -176,12 +205,15 @@ def _content(raw: Table, data: DataConfig) -> dict[str, Any]:
     return {"content": content_hash({c: raw[c] for c in others})} if others else {}
 
 
-def _texts(raw: Table, data: DataConfig) -> dict[str, Any]:
+def _texts(raw: Table, data: DataConfig, type_index: Any) -> dict[str, Any]:
     roles, columns = data.event_columns, {}
     if roles.session_id:
         columns["session"] = _hash_of(raw[roles.session_id])
     if roles.query:
         columns["query"] = as_text(raw[roles.query]).fill_null("")
+    if data.search_event_type is not None:
+        is_search = type_index == search_type(data)
+        columns["search"] = ibis.ifelse(is_search, columns["query"], "")
     if roles.impression_id:
         columns["impression"] = _hash_of(raw[roles.impression_id])
     return columns

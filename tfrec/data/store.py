@@ -42,13 +42,15 @@ class EventSequences:
     Attributes:
         user_ids: object `[num_users]`.
         offsets: int64 `[num_users + 1]`.
-        item_index: int32 `[num_events]`; 1 is an item outside the catalogue.
+        item_index: int32 `[num_events]`; 1 is an item outside the catalogue, or none:
+            a search has no item.
         event_type_index: int32 `[num_events]`.
         timestamps: int64 `[num_events]`, unix seconds; zeros without times.
         dwell_seconds: float32 `[num_events]`; 0 where unknown.
         session_index: int32 `[num_events]`, counts a user's sessions from 0.
         split: int8 `[num_events]`: `TRAIN`, `VALIDATION` or `TEST`.
-        query_text: object `[num_events]` of str; "" where there is none.
+        query_text: object `[num_events]` of str, the search that led to the event, or
+            that is the event; "" where there is none.
         context: Per context attribute int32 (index) or float32 `[num_events]`.
     """
 

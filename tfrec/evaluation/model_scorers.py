@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfrec.data.histories import RequestArrays, gather_requests, newest_items
+from tfrec.data.histories import RequestArrays, gather_requests, newest
 from tfrec.data.store import EventSequences
 from tfrec.evaluation.protocols import EvaluationQueries
-from tfrec.features.request import Leaf, Request, request_of
+from tfrec.features.request import Leaf, Request, Searches, request_of
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.schema import NUM_SPECIAL_INDICES, PADDING_INDEX
 from tfrec.text.reader import Vectors
@@ -19,6 +19,7 @@ def request_spec(
     *,
     text_dim: int | None = None,
     history_text_dim: int | None = None,
+    searches_dim: int | None = None,
 ) -> Request:
     """Returns the `tf.TensorSpec`s of a batch of requests.
 
@@ -26,6 +27,8 @@ def request_spec(
         context: Arrays of the context, for their dtypes.
         text_dim: Width of encoded searches; None where there are none.
         history_text_dim: Width of encoded histories; None where they are not read.
+        searches_dim: Width of the encoded searches of histories; None where no event
+            is a search.
     """
     rows = [None, None]
 
@@ -41,6 +44,9 @@ def request_spec(
         {k: tf.TensorSpec([None], tf.as_dtype(v.dtype)) for k, v in context.items()},
         text(text_dim),
         text(history_text_dim),
+        searches=()
+        if searches_dim is None
+        else Searches(tf.TensorSpec(rows, tf.int32), text(searches_dim)),
     )
 
 
@@ -52,6 +58,9 @@ def spec_of(
         context,
         text_dim=recommender.text_dim if searches else None,
         history_text_dim=recommender.text_dim if recommender.reads_histories else None,
+        searches_dim=None
+        if recommender.search_type_index is None
+        else recommender.text_dim,
     )
 
 
@@ -64,14 +73,22 @@ def search_vectors(recommender: TrainedRecommender, texts: np.ndarray) -> Vector
 def with_history_text(
     recommender: TrainedRecommender, arrays: RequestArrays
 ) -> RequestArrays:
-    """Encodes the joined texts of histories, where they are read; each once."""
-    reader = recommender.text_reader
-    if reader is None or not reader.reads_histories:
+    """Encodes the texts of histories, joined ones and searches; each once."""
+    reader, texts = recommender.text_reader, arrays.search_text
+    if reader is None:
         return arrays
-    # Ranking may read more of the past; the text is of what retrieval reads.
-    length = recommender.retrieval.settings.max_history_length
-    vectors = reader.vectors(reader.join(newest_items(arrays.item_index, length)))
-    return arrays._replace(history_text=vectors)
+    if reader.reads_histories:
+        # Ranking may read more of the past; the text is of what retrieval reads.
+        length = recommender.retrieval.settings.max_history_length
+        items = arrays.item_index
+        searched = texts
+        if not isinstance(texts, tuple):
+            searched = newest(texts, items, length)
+        vectors = reader.vectors(reader.join(newest(items, items, length), searched))
+        arrays = arrays._replace(history_text=vectors)
+    if isinstance(texts, tuple):
+        return arrays
+    return arrays._replace(searches=reader.past_searches(texts), search_text=())
 
 
 class _ModelScorer:
@@ -101,6 +118,7 @@ class _ModelScorer:
             context={k: v[rows] for k, v in queries.context.items()},
             max_history_length=self.recommender.max_history_length,
             query_text=self._search(queries, rows),
+            search_type_index=self.recommender.search_type_index,
         )
         return request_of(with_history_text(self.recommender, arrays))
 

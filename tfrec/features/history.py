@@ -11,8 +11,10 @@ from tfrec.schema import (
     CONTEXT_PREFIX,
     HISTORY_DWELL_SECONDS,
     HISTORY_EVENT_TYPES,
+    HISTORY_ITEM_IDS,
     HISTORY_TIMESTAMPS,
     OOV_INDEX,
+    PADDING_INDEX,
     REQUEST_TIMESTAMP,
     AttributeKind,
     Schema,
@@ -54,7 +56,7 @@ def build_request(
     Args:
         raw: Inputs of a signature by name, as `Schema.signature_inputs` says.
         item_index: int32 `[batch_size, history_length]`, the looked-up
-            history item ids; 0 is padding.
+            history item ids, of `items_of_events`; 0 is padding.
         schema: Names and kinds of the inputs.
         lookups: Tables for event types and context.
         max_history_length: Events that the models read. At least 1.
@@ -67,6 +69,10 @@ def build_request(
     is_dwell = (dwell_seconds > 0) & tf.math.is_finite(dwell_seconds)
     place = _Placement(item_index, max_history_length)
     timestamps, request_timestamp = _times(raw, place, schema.has_timestamps)
+    search_text: tf.Tensor | tuple[()] = ()
+    if schema.search_event_type is not None:
+        texts = tf.where(_is_search(raw, schema), raw[HISTORY_ITEM_IDS], "")
+        search_text = place.compact(texts)
     return Request(
         item_index=place.compact(item_index),
         event_type_index=place.compact(tf.maximum(event_type_index, OOV_INDEX)),
@@ -74,7 +80,62 @@ def build_request(
         dwell_seconds=place.compact(tf.where(is_dwell, dwell_seconds, 0.0)),
         request_timestamp=request_timestamp,
         context=_context(raw, schema, lookups.context),
+        search_text=search_text,
     )
+
+
+def without_searches(request: Request, search_type_index: int) -> Request:
+    """Returns the request with the events of items alone, padded on the right.
+
+    What compares candidates with past items must not take a search for one of them.
+
+    Args:
+        request: Histories `[batch_size, history_length]`.
+        search_type_index: Event type of searches.
+    """
+    search = tf.equal(request.event_type_index, search_type_index)
+    events = [
+        tf.where(search, PADDING_INDEX, request.item_index),
+        request.event_type_index,
+        request.timestamps,
+        request.dwell_seconds,
+    ]
+
+    def close_up() -> list[tf.Tensor]:
+        place = _Placement(events[0], tf.maximum(tf.shape(search)[1], 1))
+        return [place.compact(values) for values in events]
+
+    # Most requests have no search behind them: they are left as they are.
+    left = tf.cond(tf.reduce_any(search), close_up, lambda: events)
+    for values in left:
+        values.set_shape([None, None])
+    item_index, event_type_index, timestamps, dwell_seconds = left
+    return request._replace(
+        item_index=item_index,
+        event_type_index=event_type_index,
+        timestamps=timestamps,
+        dwell_seconds=dwell_seconds,
+        search_text=(),
+        searches=(),
+    )
+
+
+def items_of_events(
+    raw: Mapping[str, tf.Tensor], item_index: tf.Tensor, schema: Schema
+) -> tf.Tensor:
+    """Returns the looked-up history item ids, those of searches out of vocabulary.
+
+    A search carries what was searched for in the place of an item id, and that may
+    be spelled like one.
+    """
+    if schema.search_event_type is None:
+        return item_index
+    searched = _is_search(raw, schema) & (item_index > PADDING_INDEX)
+    return tf.where(searched, OOV_INDEX, item_index)
+
+
+def _is_search(raw: Mapping[str, tf.Tensor], schema: Schema) -> tf.Tensor:
+    return tf.equal(raw[HISTORY_EVENT_TYPES], schema.search_event_type or "")
 
 
 def _times(
@@ -111,7 +172,9 @@ class _Placement:
     histories of width 0 and leaves zeros for padding.
     """
 
-    def __init__(self, item_index: tf.Tensor, max_history_length: int) -> None:
+    def __init__(
+        self, item_index: tf.Tensor, max_history_length: int | tf.Tensor
+    ) -> None:
         is_real = tf.not_equal(item_index, 0)
         position = tf.cumsum(tf.cast(is_real, tf.int32), axis=1)
         count = tf.reduce_max(position, axis=1, keepdims=True)  # [batch_size, 1]
@@ -126,5 +189,8 @@ class _Placement:
         self._shape = tf.stack([batch_size, self._width + 1])
 
     def compact(self, values: tf.Tensor) -> tf.Tensor:
-        """Returns `[batch_size, width]` of `[batch_size, history_length]`."""
+        """Returns `[batch_size, width]` of `[batch_size, history_length]`.
+
+        Of strings, too: padding, where several meet, is cut off.
+        """
         return tf.scatter_nd(self._target, values, self._shape)[:, : self._width]

@@ -10,11 +10,25 @@ from tfrec.data.histories import RequestArrays
 Leaf = Any
 
 
+class Searches(NamedTuple):
+    """What the searches of histories searched for, encoded; each text once.
+
+    Attributes:
+        rows: int32 `[batch_size, history_length]`, row in `vectors`; 0 where the
+            event is no search.
+        vectors: float32 `[num_searches + 1, text_dim]`; row 0 is zeros.
+    """
+
+    rows: Leaf
+    vectors: Leaf
+
+
 class Request(NamedTuple):
     """Histories and request data as indices, the same in training and serving.
 
     Padding is on the right: event j of row b is real where `item_index[b, j]`
-    is not 0. An unknown item is a real event with the index 1.
+    is not 0. An unknown item is a real event with the index 1, and so is a search,
+    which has no item.
 
     Attributes:
         item_index: int32 `[batch_size, history_length]`, oldest first.
@@ -29,6 +43,11 @@ class Request(NamedTuple):
         history_text: float32 `[batch_size, text_dim]`, what the encoder made of the
             newest texts of the history, joined. `()` where that is not read, or
             still to be done.
+        search_text: string `[batch_size, history_length]`, what the events that are
+            searches searched for; "" elsewhere. `()` where histories have none, or
+            where all is in `searches` and `history_text` already.
+        searches: `Searches`, `search_text` encoded. `()` where histories have none, or
+            where that is still to be done.
     """
 
     item_index: Leaf
@@ -39,6 +58,8 @@ class Request(NamedTuple):
     context: dict[str, Leaf]
     query_text: Leaf = ()
     history_text: Leaf = ()
+    search_text: Leaf = ()
+    searches: Leaf = ()
 
     @property
     def history_mask(self) -> tf.Tensor:

@@ -67,11 +67,16 @@ def keep_events(request: Request, relevance: tf.Tensor, length: int) -> Request:
     def keep(values: tf.Tensor) -> tf.Tensor:
         return tf.gather(values, place, batch_dims=1)
 
+    texts, searches = request.search_text, request.searches
+    if searches:
+        searches = searches._replace(rows=keep(searches.rows))
     return request._replace(
         item_index=keep(request.item_index),
         event_type_index=keep(request.event_type_index),
         timestamps=keep(request.timestamps),
         dwell_seconds=keep(request.dwell_seconds),
+        search_text=texts if isinstance(texts, tuple) else keep(texts),
+        searches=searches,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfrec.config import RankingConfig
+from tfrec.features.history import without_searches
 from tfrec.features.item_statistics import ItemStatistics
 from tfrec.features.item_table import ItemTable
 from tfrec.features.request import Leaf
@@ -74,7 +75,8 @@ class RankingModel(TrainableModel):
     itself (`Fusion.gives_logits`) stands in place of the tasks and w. `tasks` are the
     dense layers, see `task_layers`. In a funnel the logits of later stages are
     conditional first, with a_h = 0 at the start, and then multiplied up, see
-    `funnel`. Dwell, if predicted, is one more task.
+    `funnel`. Dwell, if predicted, is one more task. The history is that of items:
+    what was searched for is in `query`.
 
     Args:
         config: The model's configuration.
@@ -107,6 +109,7 @@ class RankingModel(TrainableModel):
         self.settings = config
         self.item_table = item_table
         self.heads = schema.heads
+        self.search_type_index = schema.search_event_type_index
         types = schema.head_event_types or schema.target_event_types
         self.head_weights = [
             config.head_weights.get(t, float(t in schema.target_event_types))
@@ -183,7 +186,7 @@ class RankingModel(TrainableModel):
         self, inputs: RankingInputs, *, training: bool = False
     ) -> RankingOutputs:
         """Returns all that is predicted of the candidates."""
-        fields, number = self.fields(inputs)
+        fields, number = self.fields(self._of_items(inputs))
         x = self.fusion(fields, number, training=training)
         outputs = inputs.retrieval_scores[..., tf.newaxis] * self.retrieval_weight
         if self.fusion.gives_logits:
@@ -207,7 +210,13 @@ class RankingModel(TrainableModel):
                 "`field_weights` are those of the fusion `weighted`. Received: "
                 f"ranking.fusion={self.settings.fusion}."
             )
-        return self.fusion.field_weights(*self.fields(inputs))
+        return self.fusion.field_weights(*self.fields(self._of_items(inputs)))
+
+    def _of_items(self, inputs: RankingInputs) -> RankingInputs:
+        if self.search_type_index is None:
+            return inputs
+        request = without_searches(inputs.request, self.search_type_index)
+        return inputs._replace(request=request)
 
     def scores(self, logits: tf.Tensor) -> tf.Tensor:
         """Returns the final score `[batch_size, num_candidates]` of logits."""

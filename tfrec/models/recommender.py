@@ -146,9 +146,16 @@ class TrainedRecommender(tf.Module):
         )
         texts = retrieval.item_texts()
         self._texts = None if texts is None else tf.Variable(texts, trainable=False)
+        self._forget_texts()
+
+    def _forget_texts(self) -> None:
+        """Has texts read anew where their encoder has learned since."""
+        if self.text_reader is not None and self.retrieval.trained_texts is not None:
+            self.text_reader.forget()
 
     def refresh(self) -> None:
         """Computes the item vectors anew."""
+        self._forget_texts()
         self._item_vectors.assign(self.retrieval.item_vectors())
         self._candidates.assign(self.retrieval.candidate_embeddings())
         if self._texts is not None:
@@ -162,6 +169,11 @@ class TrainedRecommender(tf.Module):
     def text_dim(self) -> int | None:
         """Width of `Request.query_text`; None where no text is read."""
         return None if self.text_reader is None else self.text_reader.text_dim
+
+    @property
+    def search_type_index(self) -> int | None:
+        """Type of the events that are searches; None where no search is an event."""
+        return None if self.text_reader is None else self.retrieval.search_type_index
 
     @property
     def reads_histories(self) -> bool:
@@ -196,9 +208,8 @@ class TrainedRecommender(tf.Module):
         length = self.retrieval.settings.max_history_length
         if self.max_history_length > length:
             request = newest_events(request, length)
-        if self.text_reader is not None and isinstance(request.history_text, tuple):
-            history = self.text_reader.read_histories(request.item_index)
-            request = request._replace(history_text=history)
+        if self.text_reader is not None:
+            request = _with_texts(request, self.text_reader)
         return self.retrieval.encode(request, self._item_vectors, self._texts)
 
     def retrieval_scores(self, request: Request) -> tf.Tensor:
@@ -278,3 +289,14 @@ class TrainedRecommender(tf.Module):
     def candidate_embeddings(self) -> tf.Tensor:
         """Returns the L2-normalised item vectors, see `Recommender`."""
         return self._candidates.read_value()
+
+
+def _with_texts(request: Request, reader: TextReader) -> Request:
+    """Encodes the texts of histories that are not encoded yet, in the graph."""
+    texts = request.search_text
+    if isinstance(request.history_text, tuple):
+        history = reader.read_histories(request.item_index, texts)
+        request = request._replace(history_text=history)
+    if not request.searches and not isinstance(texts, tuple):
+        request = request._replace(searches=reader.read_past_searches(texts))
+    return request

@@ -7,9 +7,14 @@ import tensorflow as tf
 
 from tfrec.config import RetrievalConfig
 from tfrec.features.item_table import ItemTable
-from tfrec.features.request import Leaf, Request
+from tfrec.features.request import Leaf, Request, Searches
 from tfrec.features.tokens import Tokens, find_occurrences, request_tokens
 from tfrec.models.candidate_tower import CandidateTower
+from tfrec.models.event_searches import (
+    project_searches,
+    request_searches,
+    searches_of_batch,
+)
 from tfrec.models.losses import chunked_softmax_loss, sampled_softmax_loss
 from tfrec.models.negatives import draw_negatives, inclusion_probability
 from tfrec.models.query_tower import QueryTower
@@ -34,6 +39,9 @@ class RetrievalBatch(NamedTuple):
             `search_texts`; 0 for none. `()` where nobody searches.
         target_history: int32 `[num_targets]`, row of the joined texts of the history
             in the model's `history_texts`; 0 for none. `()` where they are not read.
+        past_searches: int32 `[num_rows, num_tokens]`, row in the model's
+            `search_texts` of tokens that are a search; 0 for others. `()` where
+            searches are no events.
     """
 
     tokens: Tokens
@@ -43,6 +51,7 @@ class RetrievalBatch(NamedTuple):
     target_context: dict[str, Leaf]
     target_search: Leaf = ()
     target_history: Leaf = ()
+    past_searches: Leaf = ()
 
 
 class EncodedQueries(NamedTuple):
@@ -110,6 +119,7 @@ class RetrievalModel(TrainableModel):
             config.query_text_dropout if search_dropout is None else search_dropout
         )
         self.trained_texts = trained_texts
+        self.search_type_index = schema.search_event_type_index
         self.candidate_tower = CandidateTower(
             config.embedding_dim,
             item_table,
@@ -243,6 +253,7 @@ class RetrievalModel(TrainableModel):
             request.context,
             search=_given(request.query_text),
             history=_given(request.history_text),
+            searches=request_searches(request),
             training=False,
         )
 
@@ -285,6 +296,7 @@ class RetrievalModel(TrainableModel):
             batch.target_context,
             search=self._searches(batch, training),
             history=self._histories(batch),
+            searches=self._past_searches(batch),
             training=training,
         )
         candidates = tf.cast(items[NUM_SPECIAL_INDICES:], tf.float32)
@@ -327,6 +339,7 @@ class RetrievalModel(TrainableModel):
             batch.target_context,
             search=self._searches(batch, training),
             history=self._histories(batch),
+            searches=self._past_searches(batch),
             training=training,
         )
 
@@ -382,6 +395,11 @@ class RetrievalModel(TrainableModel):
             return None
         return tf.gather(self.history_texts, batch.target_history)
 
+    def _past_searches(self, batch: RetrievalBatch) -> Searches | None:
+        if isinstance(batch.past_searches, tuple) or self.search_texts is None:
+            return None
+        return searches_of_batch(batch.past_searches, self.search_texts)
+
     def _searches(self, batch: RetrievalBatch, training: bool) -> tf.Tensor | None:
         """Returns the encoded searches of the targets, some of them hidden."""
         if isinstance(batch.target_search, tuple) or self.search_texts is None:
@@ -403,7 +421,12 @@ class RetrievalModel(TrainableModel):
         search: tf.Tensor | None,
         history: tf.Tensor | None,
         training: bool,
+        searches: Searches | None = None,
     ) -> EncodedQueries:
+        if searches is not None:
+            found = project_searches(searches, self.candidate_tower.embed_text)
+            items = found.in_place_of(items)
+            texts = None if texts is None else found.in_place_of(texts)
         occurrences = find_occurrences(tokens.item_index, tokens.segment_ids)
         if search is not None:
             search = self.candidate_tower.embed_text(search)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from tfrec.features.request import Searches
 from tfrec.text.encoder import TextEncoder
 
 # Newest events whose texts are joined; the token budget ends the text long before.
@@ -51,10 +52,31 @@ class TextReader(tf.Module):
             lambda: tf.zeros([tf.shape(texts)[0], self.text_dim]),
         )
 
-    def read_histories(self, item_index: tf.Tensor) -> tf.Tensor | tuple[()]:
+    def read_past_searches(self, texts: tf.Tensor) -> Searches:
+        """Encodes string `[batch_size, history_length]`; "" is no search.
+
+        In the graph. Each distinct text is encoded once, and the encoder is not run
+        where nobody has searched.
+        """
+
+        def read() -> tuple[tf.Tensor, tf.Tensor]:
+            flat = tf.concat([[""], tf.reshape(texts, [-1])], axis=0)
+            distinct, row = tf.unique(flat)  # Row 0 is "", which becomes zeros.
+            rows = tf.reshape(row[1:], tf.shape(texts))
+            return rows, self.encoder.encode(distinct)
+
+        def skip() -> tuple[tf.Tensor, tf.Tensor]:
+            return tf.zeros(tf.shape(texts), tf.int32), tf.zeros([1, self.text_dim])
+
+        return Searches(*tf.cond(tf.reduce_any(tf.not_equal(texts, "")), read, skip))
+
+    def read_histories(
+        self, item_index: tf.Tensor, search_text: tf.Tensor | tuple[()] = ()
+    ) -> tf.Tensor | tuple[()]:
         """Encodes the joined texts of int32 `[batch_size, history_length]`.
 
-        In the graph; `()` where histories are not read as one text.
+        In the graph; `()` where histories are not read as one text. A search, a
+        string of `search_text` that is not "", stands in the place of the item's.
         """
         if not self.reads_histories:
             return ()
@@ -62,23 +84,43 @@ class TextReader(tf.Module):
         newest = tf.reverse(item_index, axis=[1])
         # Padding is on the right: it has no text, and adds nothing.
         parts = tf.gather(texts, newest)
+        if not isinstance(search_text, tuple):
+            searched = tf.reverse(search_text, axis=[1])
+            parts = tf.where(tf.not_equal(searched, ""), searched, parts)
         place = tf.cumsum(tf.cast(parts != "", tf.int32), axis=1)
         said = (parts != "") & (place <= MAX_JOINED)
         parts = tf.where(said, parts + SEPARATOR, "")
         return self.encoder.encode(tf.strings.reduce_join(parts, axis=1))
 
-    def join(self, item_index: np.ndarray) -> list[str]:
-        """Returns the joined text of each row, the newest item first."""
+    def join(
+        self, item_index: np.ndarray, search_text: np.ndarray | tuple[()] = ()
+    ) -> list[str]:
+        """Returns the joined text of each row, the newest item, or search, first."""
         joined = []
-        for row in item_index:
-            texts = [self.item_texts[item] for item in row[::-1] if item]
+        for row in range(len(item_index)):
+            texts = self.item_texts[item_index[row, ::-1]]
+            if not isinstance(search_text, tuple):
+                searched = search_text[row, ::-1]
+                texts = np.where(searched != "", searched, texts)
             texts = [text for text in texts if text][:MAX_JOINED]
             joined.append("".join(f"{text}{SEPARATOR}" for text in texts))
         return joined
 
+    def past_searches(self, texts: np.ndarray) -> Searches:
+        """Encodes object `[num_requests, history_length]`, as `read_past_searches`."""
+        distinct, row = np.unique(texts.astype(str), return_inverse=True)
+        if not len(distinct) or distinct[0] != "":
+            distinct, row = np.append("", distinct), row + 1
+        rows = row.reshape(texts.shape).astype(np.int32)
+        return Searches(rows, self.vectors(distinct.tolist()))
+
     def learn(self, texts: Sequence[str], vectors: np.ndarray) -> None:
         """Remembers vectors, so that `vectors` need not encode these texts."""
         self._known.update(zip(texts, vectors, strict=True))
+
+    def forget(self) -> None:
+        """Forgets all vectors: the encoder has changed."""
+        self._known.clear()
 
     def vectors(self, texts: Sequence[str]) -> np.ndarray:
         """Returns float32 `[len(texts), text_dim]`; encodes each text once."""

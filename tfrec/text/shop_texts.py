@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from tfrec.config import ExperimentConfig
+from tfrec.data.searches import is_search, searched_texts
 from tfrec.data.store import (
     TITLE,
     TRAIN,
@@ -57,10 +58,10 @@ class ShopTexts:
     Attributes:
         reader: The encoder with the texts of the catalogue.
         items: float32 `[num_items + 2, text_dim]`; zeros where there are no words.
-        searches: The log's searches, or those made of titles; None if there are
-            none.
-        pseudo_searches: object `[num_items + 2]` of str, where the log has none: the
-            search that is taken to have led to each item.
+        searches: The log's searches, those that led to events and those that are
+            events, and those made of titles; None if there are none.
+        pseudo_searches: object `[num_items + 2]` of str, where no search of the log
+            led to an item: the search that is taken to have led to each item.
         histories: What users had seen before their last target event, joined; None
             where histories are not read as one text.
     """
@@ -86,6 +87,18 @@ class ShopTexts:
         if self.histories is None:
             return None
         return self.histories.rows(history_texts(self.reader, sequences, schema))
+
+    def past_search_rows(
+        self, sequences: EventSequences, schema: Schema
+    ) -> np.ndarray | None:
+        """Returns int32 `[num_events]` rows in `searches` of the events themselves.
+
+        0 for events that are no search; None where there are none.
+        """
+        texts = searched_texts(sequences, schema)
+        if texts is None or self.searches is None:
+            return None
+        return self.searches.rows(texts)
 
 
 def item_texts(dataset: PreparedDataset, fields: Sequence[str]) -> list[str]:
@@ -114,6 +127,7 @@ def load_shop_texts(
     texts = item_texts(dataset, settings.fields)
     # Special rows have no text.
     strings = [*[""] * NUM_SPECIAL_INDICES, *texts]
+    schema = config.experiment_schema
     found = sorted(set(sequences.query_text.tolist()) - {""})
     encoder = build_shop_encoder(settings, dataset, [*texts, *found])
     reader = TextReader(encoder, strings, reads_histories=settings.sequence == "single")
@@ -132,20 +146,33 @@ def load_shop_texts(
         return TextTable(tuple(wanted), encode(["", *wanted], what))
 
     pseudo = None
-    if not found and settings.pseudo_search_share > 0.0:
+    if settings.pseudo_search_share > 0.0 and not _lead_somewhere(sequences, schema):
         pseudo = np.array(make_pseudo_searches(strings), object)
-        found = sorted(set(pseudo.tolist()) - {""})
+        found = sorted({*found, *pseudo.tolist()} - {""})
+    searches = table(found, "searches") if found else None
+    if (
+        searches is not None
+        and schema.search_event_type
+        and settings.training == "frozen"
+    ):
+        reader.learn(searches.texts, searches.vectors[1:])  # Validation reads them.
     histories = None
     if reader.reads_histories:
-        joined = history_texts(reader, sequences, config.experiment_schema)
+        joined = history_texts(reader, sequences, schema)
         histories = table(sorted(set(joined.tolist()) - {""}), "histories")
     return ShopTexts(
         reader,
         encode(strings, "item texts"),
-        table(found, "searches") if found else None,
+        searches,
         histories,
         pseudo,
     )
+
+
+def _lead_somewhere(sequences: EventSequences, schema: Schema) -> bool:
+    """Returns whether any event of an item says which search led to it."""
+    leading = sequences.query_text[~is_search(sequences, schema)]
+    return bool(np.any(leading != ""))
 
 
 def history_texts(
@@ -159,14 +186,20 @@ def history_texts(
     """
     types = [schema.event_type_index(name) for name in schema.target_event_types]
     is_target = np.isin(sequences.event_type_index, types)
+    searched = searched_texts(sequences, schema)
     texts = np.full(len(is_target), "", object)
     for split in (TRAIN, VALIDATION):
         events = np.flatnonzero(is_target & (sequences.split == split))
         users = sequences.user_rows[events]
-        last = events[np.append(np.diff(users) != 0, [True] * bool(len(users)))]
+        is_last = np.append(np.diff(users) != 0, [True])[: len(users)]
+        last = events[is_last]
         for event in last:
             start = sequences.offsets[sequences.user_rows[event]]
-            texts[event] = reader.join(sequences.item_index[None, start:event])[0]
+            past = slice(start, event)
+            texts[event] = reader.join(
+                sequences.item_index[None, past],
+                () if searched is None else searched[None, past],
+            )[0]
     return texts
 
 

@@ -51,10 +51,14 @@ def compare_encoders(
         `texts_per_second`, `ms_per_search`, `megabytes`; None where there is no
         encoder.
     """
-    prepared = prepare(config)
-    dataset = HeldOutDataset(prepared.path, share=hidden_share)
+    reading = [text for text in encoders.values() if text is not None]
+    # Searches are kept if any of the encoders can read them.
+    prepared = prepare(config.model_copy(update={"text": next(iter(reading), None)}))
     rows = {}
     for name, text in encoders.items():
+        dataset = HeldOutDataset(
+            prepared.path, share=hidden_share, reads_searches=text is not None
+        )
         own = config.model_copy(
             update={
                 "name": name,

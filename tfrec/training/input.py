@@ -68,6 +68,9 @@ def make_builder(
         seed=config.seed,
         search_rows=None if texts is None else texts.search_rows(sequences),
         history_rows=None if texts is None else texts.history_rows(sequences, schema),
+        past_search_rows=None
+        if texts is None
+        else texts.past_search_rows(sequences, schema),
     )
 
 
@@ -76,6 +79,7 @@ def batch_spec(
     *,
     has_searches: bool = False,
     reads_histories: bool = False,
+    has_past_searches: bool = False,
 ) -> RetrievalBatch:
     """Returns the `tf.TensorSpec`s of a batch."""
     ints = tf.TensorSpec([None, None], tf.int32)
@@ -95,6 +99,7 @@ def batch_spec(
         context,
         flat if has_searches else (),
         flat if reads_histories else (),
+        ints if has_past_searches else (),
     )
 
 
@@ -118,6 +123,7 @@ def endless_batches(
         builder.sequences,
         has_searches=builder.search_rows is not None,
         reads_histories=builder.history_rows is not None,
+        has_past_searches=builder.past_search_rows is not None,
     )
     dataset = tf.data.Dataset.from_generator(generate, output_signature=spec)
     return dataset.prefetch(PREFETCH)

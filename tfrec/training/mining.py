@@ -233,6 +233,7 @@ def _retrieve(
             context={name: v[rows] for name, v in requests.context.items()},
             max_history_length=recommender.max_history_length,
             query_text=search_vectors(recommender, requests.query_text[rows]),
+            search_type_index=recommender.search_type_index,
         )
         arrays = with_history_text(recommender, arrays)
         embedding, scores = encode(request_of(arrays))

@@ -23,7 +23,8 @@ class Event:
     """One past event of a shopper.
 
     Attributes:
-        item_id: Key of the item in the catalogue; unknown ones are allowed.
+        item_id: Key of the item in the catalogue; unknown ones are allowed. Of a
+            search, see `Event.search`, what was searched for.
         event_type: For example `view`, `cart`, `purchase`.
         timestamp: Whole unix seconds; 0 where the shop knows only an order.
         dwell_seconds: How long the shopper stayed; 0 if unknown.
@@ -44,6 +45,29 @@ class Event:
                 "`dwell_seconds` must be a number of seconds, 0 or more. "
                 f"Received: dwell_seconds={dwell!r}."
             )
+
+    @classmethod
+    def search(
+        cls, text: str, timestamp: int, *, event_type: str = "search"
+    ) -> "Event":
+        """Returns a past search, for models that read searches as events.
+
+        Such a search is sent like any event, its text in the place of an item id. A
+        model without `data.search_event_type` takes it for an unknown item.
+
+        Args:
+            text: What was searched for; not blank.
+            timestamp: Whole unix seconds; 0 where the shop knows only an order.
+            event_type: What the shop calls searches, `data.search_event_type` of its
+                configuration.
+        """
+        check_text("text", text)
+        if not text.strip():
+            raise InvalidRequestError(
+                "`text` of a past search must not be blank. "
+                f"Received: text={text!r}. Leave the event out."
+            )
+        return cls(text, event_type, timestamp)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,6 +106,10 @@ class SimulatorConfig(BaseModel):
         0.45, ge=0, le=1, description="A new intent starts with a search."
     )
 
+    log_searches: bool = Field(
+        False, description="A search is a row of its own, too: type `search`, no item."
+    )
+
     impression_rate: float = Field(
         0.14, ge=0, le=1, description="A list is shown after an organic view."
     )

@@ -13,6 +13,7 @@ from tfrec.data.simulator.rows import (
     EVENT_TYPES,
     IMPRESSION,
     PURCHASE,
+    SEARCH,
     VIEW,
 )
 
@@ -83,6 +84,7 @@ def _data_section(
         "target_event_types": [EVENT_TYPES[VIEW]],
         "head_event_types": [EVENT_TYPES[i] for i in (VIEW, CLICK, CART, PURCHASE)],
         "impression_event_type": EVENT_TYPES[IMPRESSION],
+        **({"search_event_type": EVENT_TYPES[SEARCH]} if config.log_searches else {}),
         "timestamp_unit": "seconds",
         "split": {
             "protocol": "by_time",

@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 
 from tfrec.data.simulator.shoppers import DEVICES
 
-EVENT_TYPES = ("impression", "view", "click", "cart", "purchase")
-IMPRESSION, VIEW, CLICK, CART, PURCHASE = range(len(EVENT_TYPES))
+EVENT_TYPES = ("impression", "view", "click", "cart", "purchase", "search")
+IMPRESSION, VIEW, CLICK, CART, PURCHASE, SEARCH = range(len(EVENT_TYPES))
 
 EVENT_SCHEMA = pa.schema(
     [
@@ -52,7 +52,7 @@ class RowBuffer:
 
         Args:
             event_type: Position in `EVENT_TYPES`.
-            **columns: `user`, `time`, `item`, `session`, `device`, and those of
+            **columns: `user`, `time`, `item` (-1 none), `session`, `device`, and of
                 `dwell_seconds`, `query` (-1 none), `position` (0 none),
                 `list_number` (-1 none), `propensity` that the type has.
         """
@@ -114,7 +114,7 @@ def rows_to_table(columns: dict[str, np.ndarray], labels: Labels) -> pa.Table:
                 names, user_index, "l", np.where(listed, columns["list_number"], -1)
             ),
             "propensity": pa.array(columns["propensity"], from_pandas=True),
-            "price": labels.prices[columns["item"]],
+            "price": pa.array(labels.prices[columns["item"]], mask=columns["item"] < 0),
             "device": _lookup(pa.array(DEVICES), columns["device"]),
         }
     )

@@ -27,7 +27,7 @@ from tfrec.data.simulator.files import (
     replaced_when_done,
     write_table,
 )
-from tfrec.data.simulator.rows import EVENT_TYPES, IMPRESSION
+from tfrec.data.simulator.rows import EVENT_TYPES, IMPRESSION, SEARCH
 from tfrec.data.simulator.steps import ChunkLog, simulate_users
 from tfrec.data.simulator.truth import TruthWriter
 from tfrec.data.simulator.world import World
@@ -104,7 +104,11 @@ def simulate(
         truth_path=output / TRUTH_DIR,
         num_users=config.num_users,
         num_items=config.num_items,
-        event_counts=dict(zip(EVENT_TYPES, counts.tolist(), strict=True)),
+        event_counts={
+            name: count
+            for name, count in zip(EVENT_TYPES, counts.tolist(), strict=True)
+            if name != EVENT_TYPES[SEARCH] or config.log_searches
+        },
         num_truth_states=num_states,
         seconds=time.perf_counter() - begin,
     )

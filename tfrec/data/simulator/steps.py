@@ -26,6 +26,7 @@ from tfrec.data.simulator.rows import (
     CLICK,
     IMPRESSION,
     PURCHASE,
+    SEARCH,
     VIEW,
     RowBuffer,
 )
@@ -139,16 +140,33 @@ class _Chunk:
         )  # By branch: who follows a link or returns to an item does not search.
         searched = draws[_SEARCH] < share[views.branch]
         everyone = np.arange(len(shoppers.user))
+        query = query_index(shoppers.profile, draws[_QUERY], searched)
+        if config.log_searches:
+            self._search(np.flatnonzero(searched), query)
         self._log(
             VIEW,
             everyone,
             time=shoppers.time,
             item=views.item,
             dwell_seconds=visits.dwell_seconds,
-            query=query_index(shoppers.profile, draws[_QUERY], searched),
+            query=query,
         )
         self._buy(everyone, views.item, begin=shoppers.time, visits=visits)
         return visits
+
+    def _search(self, rows: np.ndarray, query: np.ndarray) -> None:
+        """Writes the searches of shoppers `rows`, a second before what they led to.
+
+        Nothing else happens then: a view begins two seconds after the last event, or
+        later.
+        """
+        self._log(
+            SEARCH,
+            rows,
+            time=self.shoppers.time[rows] - 1,
+            item=np.full(len(rows), -1),
+            query=query[rows],
+        )
 
     def _buy(
         self, rows: np.ndarray, items: np.ndarray, *, begin: np.ndarray, visits: Visits

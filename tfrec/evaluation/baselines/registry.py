@@ -7,6 +7,7 @@ from rich.progress import track
 
 from tfrec.data.store import EventSequences, PreparedDataset
 from tfrec.evaluation.baselines.base import Baseline
+from tfrec.evaluation.baselines.item_events import without_searches_of
 from tfrec.evaluation.baselines.item_knn import ItemKNN
 from tfrec.evaluation.baselines.markov import Markov
 from tfrec.evaluation.baselines.popularity import Popularity, RecentPopularity
@@ -72,6 +73,10 @@ def build_baselines(
     return BaselineSet(
         dataset=dataset,
         schema=schema,
-        scorers=[BASELINES[n]() for n, reason in reasons.items() if reason is None],
+        scorers=[
+            without_searches_of(BASELINES[n](), schema)
+            for n, reason in reasons.items()
+            if reason is None
+        ],
         skipped={n: reason for n, reason in reasons.items() if reason is not None},
     )
