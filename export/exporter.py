@@ -186,7 +186,8 @@ def _save(module: ServingModule, path: Path) -> None:
     use_dense_reads(path)
     keep_branches_apart(path)
     for name in functions:
-        join_signatures(path, served_names(name))
+        if len(served_names(name)) > 1:
+            join_signatures(path, served_names(name))
 
 
 def _write_extra(

@@ -1,6 +1,7 @@
 """Parts of several signatures that are traced and stored once."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -29,8 +30,31 @@ class SharedCall:
         self._function = function
         # Nothing here needs AutoGraph, which takes longer than all the rest.
         self._traced = tf.function(function, autograph=False)
+        self._known: dict[tuple[Any, ...], Any] | None = None
 
     def __call__(self, *inputs: Any) -> Any:
         """Returns what the function returns."""
-        call = self._function if tf.executing_eagerly() else self._traced
-        return call(*inputs)
+        if not tf.executing_eagerly():
+            return self._traced(*inputs)
+        if self._known is None:
+            return self._function(*inputs)
+        key = tuple(_values(leaf) for leaf in tf.nest.flatten(inputs))
+        if key not in self._known:
+            self._known[key] = self._function(*inputs)
+        return self._known[key]
+
+    @contextlib.contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Within the block, equal inputs are computed once where it runs eagerly."""
+        self._known = {}
+        try:
+            yield
+        finally:
+            self._known = None
+
+
+def _values(leaf: Any) -> Any:
+    if not tf.is_tensor(leaf):
+        return leaf
+    array = leaf.numpy()
+    return array.dtype.str, array.shape, tuple(array.ravel().tolist())

@@ -83,7 +83,7 @@ class ServingModule(tf.Module):
         embeddings = tf.math.l2_normalize(recommender.candidate_embeddings(), axis=1)
         self._embeddings = tf.Variable(embeddings, trainable=False, name="candidates")
         self._retired = dataset.retired
-        self._encode = SharedCall(self._encode_request)
+        self.encode = SharedCall(self._encode_request)
         self._score = SharedCall(self._score_catalogue)
         self._rank = SharedCall(self._rank_candidates)
         self.model_variables: list[tf.Variable] = []
@@ -173,7 +173,7 @@ class ServingModule(tf.Module):
 
     def embed_query(self, **raw: tf.Tensor) -> Tensors:
         """Returns the L2-normalised vector of a history and a search."""
-        _, _, encoded = self._encode(self._query_inputs(raw))
+        _, _, encoded = self.encode(self._query_inputs(raw))
         return {EMBEDDING: self._recommender.value.query_embeddings(encoded)}
 
     def embed_text(self, **raw: tf.Tensor) -> Tensors:
@@ -206,7 +206,7 @@ class ServingModule(tf.Module):
 
     def _score_catalogue(self, raw: Tensors) -> tuple[Request, Any, tf.Tensor]:
         """Returns request, encoding, and scores: -inf where an item is not wanted."""
-        seen, request, encoded = self._encode(self._query_inputs(raw))
+        seen, request, encoded = self.encode(self._query_inputs(raw))
         scores = self._offered(self._recommender.value.scores_of(encoded))
         excluded = self._items.lookup(raw[EXCLUDE_ITEM_IDS])
         # All of the history counts as seen, also what is too old to be read.
