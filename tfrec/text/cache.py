@@ -21,8 +21,8 @@ from tfrec.text.shards import read_shards, write_shard
 from tfrec.text.tokens import TextTokens
 
 FLUSH_SECONDS = 15.0
-# To build the encoder's graph takes as long as to run it op by op on a few batches.
-_FEW_TEXTS = 256
+# Batches that are sooner run op by op than a graph of the encoder is built for them.
+_FEW_BATCHES = 4
 # Tokenised together, so that their tokens can be counted before they are batched.
 _WINDOW_TEXTS = 8_192
 
@@ -79,7 +79,7 @@ def _encode_missing(
 ) -> dict[bytes, np.ndarray]:
     done: dict[bytes, np.ndarray] = {}
     unwritten: dict[bytes, np.ndarray] = {}
-    few = len(missing) <= _FEW_TEXTS
+    few = len(missing) * encoder.max_length <= _FEW_BATCHES * batch_tokens
     call = _run_op_by_op(encoder) if few else encoder.graph_call
     with _progress() as progress:
         task = progress.add_task(description, total=len(missing))
