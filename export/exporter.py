@@ -15,6 +15,7 @@ from export.dense_reads import use_dense_reads
 from export.gates import GateResult, run_gates
 from export.model_card import write_model_card
 from export.requests import RequestSampler
+from export.same_signatures import join_signatures
 from export.signatures import ServingModule
 from export.version_folder import Draft, new_version
 from export.warmup import BATCH_SIZES, served_names, write_warmup
@@ -197,6 +198,9 @@ def _save(module: ServingModule, path: Path) -> None:
         ) from error
     use_dense_reads(path)
     keep_branches_apart(path)
+    for name in functions:
+        if len(served_names(name)) > 1:
+            join_signatures(path, served_names(name))
 
 
 def _write_extra(

@@ -7,9 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from export.masks import MISSING_SCORE
+from tfrec.data.store import PreparedDataset
 from tfrec.data.vocabulary import Vocabulary
 from tfrec.features.lookup import VocabularyLookup
-from tfrec.schema import AttributeKind, AttributeSpec
+from tfrec.schema import FILTER_PREFIX, AttributeKind, AttributeSpec, Schema
 
 
 class ItemFilter(tf.Module):
@@ -106,3 +107,18 @@ def _items_by_value(
     return tf.RaggedTensor.from_row_splits(  # pyright: ignore[reportAttributeAccessIssue]
         tf.constant(items[order]), tf.constant(splits, tf.int32)
     )
+
+
+def item_filters(
+    schema: Schema, dataset: PreparedDataset, asset_dir: Path
+) -> dict[str, ItemFilter]:
+    """Builds the filter of every attribute that `schema.filters` names."""
+    attributes = {a.name: a for a in schema.item_attributes}
+    return {
+        name: ItemFilter(
+            dataset.items[name].to_pylist(),
+            attributes[name],
+            asset_path=asset_dir / f"{FILTER_PREFIX}{name}.txt",
+        )
+        for name in schema.filters
+    }

@@ -176,6 +176,7 @@ def _read_change(
         None if items is None else read_changed_items(config.data, items, warn=warn),
         removed=() if removed is None else read_removed_ids(removed),
         complete=complete,
+        warn=warn,
     )
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from export.filters import ItemFilter
+from export.filters import item_filters
 from export.list_rules import RequestListRules
 from export.masks import MISSING_SCORE, keep_first_k, mask_items, top_items
 from export.ordering import RequestOrdering
+from export.shared_call import SharedCall
 from tfrec.data.store import PreparedDataset
 from tfrec.data.vocabulary import Vocabulary
 from tfrec.features.history import RequestLookups, build_request, items_of_events
@@ -85,13 +86,16 @@ class ServingModule(tf.Module):
             dataset.item_vocabulary, asset_dir / "item_id.txt"
         )
         self._lookups = _request_lookups(schema, dataset, asset_dir)
-        self._filters = _item_filters(schema, dataset, asset_dir)
+        self._filters = item_filters(schema, dataset, asset_dir)
         embeddings = tf.math.l2_normalize(recommender.candidate_embeddings(), axis=1)
         self._embeddings = tf.Variable(embeddings, trainable=False, name="candidates")
         self._retired = dataset.retired
         self.final_order = final_order
         self._ordering = RequestOrdering(final_order, schema, items=self._items)
         self._rules = RequestListRules(dataset, schema, items=self._items)
+        self.encode = SharedCall(self._encode_request)
+        self._score = SharedCall(self._score_catalogue)
+        self._ranked = SharedCall(self._rank_candidates)
         self.model_variables: list[tf.Variable] = []
 
     @property
@@ -120,9 +124,7 @@ class ServingModule(tf.Module):
 
     def recommend(self, **raw: tf.Tensor) -> Tensors:
         """Retrieves candidates, ranks them and returns the best `k`."""
-        seen, request = self._request(raw)
-        encoded = self._recommender.value.encode(request)
-        retrieval_scores = self._allowed_scores(raw, seen, encoded)
+        request, encoded, retrieval_scores = self._score(self._scoring_inputs(raw))
         num_columns = self._num_columns(raw[K])
         fewest = min(self._recommender.value.num_candidates, self.num_items)
         scores, index = top_items(retrieval_scores, tf.maximum(num_columns, fewest))
@@ -157,16 +159,12 @@ class ServingModule(tf.Module):
 
     def retrieve(self, **raw: tf.Tensor) -> Tensors:
         """Returns the best `k` by retrieval score alone."""
-        seen, request = self._request(raw)
-        encoded = self._recommender.value.encode(request)
-        scores = self._allowed_scores(raw, seen, encoded)
+        _, _, scores = self._score(self._scoring_inputs(raw))
         return self._best(scores, raw[K], self._num_columns(raw[K]))
 
     def rank(self, **raw: tf.Tensor) -> Tensors:
         """Scores the given candidates, in the order given."""
-        seen, request = self._request(raw)
-        encoded = self._recommender.value.encode(request)
-        allowed_scores = self._allowed_scores(raw, seen, encoded)
+        request, encoded, allowed_scores = self._score(self._scoring_inputs(raw))
         index = self._items.lookup(raw[CANDIDATE_ITEM_IDS])
         column = tf.maximum(index - NUM_SPECIAL_INDICES, 0)
         scores = tf.gather(allowed_scores, column, batch_dims=1)
@@ -194,14 +192,25 @@ class ServingModule(tf.Module):
 
     def embed_query(self, **raw: tf.Tensor) -> Tensors:
         """Returns the L2-normalised vector of a history and a search."""
-        _, request = self._request(raw)
-        return {EMBEDDING: self._recommender.value.query_embeddings(request)}
+        _, _, encoded = self.encode(self._query_inputs(raw))
+        return {EMBEDDING: self._recommender.value.query_embeddings(encoded)}
 
     def embed_text(self, **raw: tf.Tensor) -> Tensors:
         """Returns the L2-normalised vector of a text, as of an item without id."""
         return {EMBEDDING: self._recommender.value.text_embeddings(raw[TEXT])}
 
-    def _request(self, raw: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, Request]:
+    def _query_inputs(self, raw: Mapping[str, tf.Tensor]) -> Tensors:
+        """Returns what tells of the shopper: all that `embed_query` takes."""
+        return {spec.name: raw[spec.name] for spec in self.schema.query_features}
+
+    def _scoring_inputs(self, raw: Mapping[str, tf.Tensor]) -> Tensors:
+        """Returns what is the same for all signatures that score the catalogue."""
+        names = {EXCLUDE_ITEM_IDS, EXCLUDE_SEEN}
+        names |= {FILTER_PREFIX + name for name in self._filters}
+        return self._query_inputs(raw) | {name: raw[name] for name in sorted(names)}
+
+    def _encode_request(self, raw: Tensors) -> tuple[tf.Tensor, Request, Any]:
+        """Returns the items of all the history, the request and its encoding."""
         item_index = self._items.lookup(raw[HISTORY_ITEM_IDS])
         item_index = items_of_events(raw, item_index, self.schema)
         request = build_request(
@@ -212,12 +221,12 @@ class ServingModule(tf.Module):
             max_history_length=self._recommender.value.max_history_length,
         )
         search = self._recommender.value.encode_texts(raw[QUERY_TEXT])
-        return item_index, request._replace(query_text=search)
+        request = request._replace(query_text=search)
+        return item_index, request, self._recommender.value.encode(request)
 
-    def _allowed_scores(
-        self, raw: Mapping[str, tf.Tensor], seen: tf.Tensor, encoded: Any
-    ) -> tf.Tensor:
-        """Returns retrieval scores, -inf where the request does not want the item."""
+    def _score_catalogue(self, raw: Tensors) -> tuple[Request, Any, tf.Tensor]:
+        """Returns request, encoding, and scores: -inf where an item is not wanted."""
+        seen, request, encoded = self.encode(self._query_inputs(raw))
         scores = self._offered(self._recommender.value.scores_of(encoded))
         excluded = self._items.lookup(raw[EXCLUDE_ITEM_IDS])
         # All of the history counts as seen, also what is too old to be read.
@@ -225,7 +234,7 @@ class ServingModule(tf.Module):
         scores = mask_items(scores, tf.concat([excluded, seen], axis=1))
         for name, item_filter in self._filters.items():
             scores = item_filter.mask(scores, raw[FILTER_PREFIX + name])
-        return scores
+        return request, encoded, scores
 
     def _offered(self, scores: tf.Tensor) -> tf.Tensor:
         """Sets the scores of items that are not sold any more to -inf."""
@@ -240,6 +249,16 @@ class ServingModule(tf.Module):
         encoded: Any,
         index: tf.Tensor,
         scores: tf.Tensor,
+    ) -> RankedCandidates:
+        """Ranks candidates, and scores them anew where the request wants it."""
+        ranked = self._ranked(request, encoded, index, scores)
+        finite = tf.where(index > 0, scores, 0.0)
+        candidates = ScoredCandidates(index, ranked.probabilities, finite)
+        final = self._ordering.scores(raw, candidates, ranked.scores)
+        return ranked._replace(scores=tf.where(index > 0, final, MISSING_SCORE))
+
+    def _rank_candidates(
+        self, request: Request, encoded: Any, index: tf.Tensor, scores: tf.Tensor
     ) -> RankedCandidates:
         """Ranks candidates; index 0 is a missing place and gets the score -inf."""
         is_item = index > 0
@@ -256,9 +275,7 @@ class ServingModule(tf.Module):
                 "`Recommender.rank` must return `dwell_seconds`, as the schema says. "
                 "Received: None. Export with the configuration of the training."
             )
-        candidates = ScoredCandidates(index, ranked.probabilities, finite)
-        final = self._ordering.scores(raw, candidates, ranked.scores)
-        return ranked._replace(scores=tf.where(is_item, final, MISSING_SCORE))
+        return ranked._replace(scores=tf.where(is_item, ranked.scores, MISSING_SCORE))
 
     def _best(self, scores: tf.Tensor, k: tf.Tensor, num_columns: tf.Tensor) -> Tensors:
         best, index = top_items(scores, num_columns)
@@ -323,17 +340,3 @@ def _request_lookups(
             if a.kind != AttributeKind.NUMERIC
         },
     )
-
-
-def _item_filters(
-    schema: Schema, dataset: PreparedDataset, asset_dir: Path
-) -> dict[str, ItemFilter]:
-    attributes = {a.name: a for a in schema.item_attributes}
-    return {
-        name: ItemFilter(
-            dataset.items[name].to_pylist(),
-            attributes[name],
-            asset_path=asset_dir / f"{FILTER_PREFIX}{name}.txt",
-        )
-        for name in schema.filters
-    }

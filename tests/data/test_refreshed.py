@@ -120,12 +120,36 @@ def test_items_that_a_complete_catalogue_lacks_are_removed(catalogue):
 
 
 def test_removals_that_cannot_be_meant_are_refused(catalogue):
-    with pytest.raises(ValueError, match=r"unknown ids: \['z'\]"):
-        change_catalogue(catalogue, None, removed=["a", "z"])
-    with pytest.raises(ValueError, match=r"both for \['a'\]"):
+    with pytest.raises(ValueError, match="only unknown ids: 'y', 'z'.*`data.items`"):
+        change_catalogue(catalogue, None, removed=["y", "z"])
+    with pytest.raises(ValueError, match="both for 'a'"):
         change_catalogue(catalogue, table(("a", "x", None, None)), removed=["a"])
+    with pytest.raises(ValueError, match="both for 'new'"):
+        change_catalogue(catalogue, table(("new", "x", None, None)), removed=["new"])
     with pytest.raises(ValueError, match="removes all 3"):
         change_catalogue(catalogue, None, removed=["a", "b", "c"])
+
+
+def test_unknown_removed_items_are_told_and_the_others_are_removed(catalogue):
+    warnings: list[str] = []
+    change = change_catalogue(
+        catalogue, None, removed=["z", "b", "y"], warn=warnings.append
+    )
+    assert column(change.items, RETIRED) == {"a": False, "b": True, "c": False}
+    assert warnings == [
+        "2 removed items are not in the catalogue, and left out: 'z', 'y'"
+    ]
+
+
+def test_unknown_removed_items_do_not_stop_items_that_are_given(catalogue):
+    warnings: list[str] = []
+    unknown = [f"z{n}" for n in range(23)]
+    given = table(("x", "new", None, None))
+    change = change_catalogue(catalogue, given, removed=unknown, warn=warnings.append)
+    assert (change.num_added, change.num_removed) == (1, 0)
+    (text,) = warnings
+    assert text.startswith("23 removed items")
+    assert text.endswith("'z18', 'z19' and 3 more")
 
 
 def test_dataset_says_what_differs_from_the_training(catalogue, tmp_path):

@@ -156,9 +156,9 @@ class FakeRecommender:
         total = tf.reduce_sum(tf.gather(self.words, token_ids) * mask, axis=1)
         return total / tf.maximum(tf.reduce_sum(mask, axis=1), 1.0)
 
-    def query_embeddings(self, request: Request) -> tf.Tensor:
+    def query_embeddings(self, encoded: tf.Tensor) -> tf.Tensor:
         """Implements the protocol."""
-        return tf.math.l2_normalize(self.query(request), axis=1)
+        return tf.math.l2_normalize(encoded, axis=1)
 
     def text_embeddings(self, texts: tf.Tensor) -> tf.Tensor:
         """Implements the protocol."""

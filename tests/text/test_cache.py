@@ -125,6 +125,17 @@ def test_a_text_longer_than_the_budget_is_a_batch_of_its_own(tmp_path: Path) -> 
     np.testing.assert_allclose(vectors, [[1, 2, 3], [1, 2, 3]])
 
 
+def test_a_few_batches_are_run_without_building_a_graph(tmp_path: Path) -> None:
+    encoder = CountingEncoder()  # 64 tokens a text at most.
+    texts = distinct_texts(12)
+    for folder, budget, built in (("few", 3 * 64, False), ("many", 3 * 64 - 1, True)):
+        vectors = encode_cached(
+            encoder, texts, folder=tmp_path / folder, batch_tokens=budget
+        )
+        np.testing.assert_allclose(vectors, [expected(text) for text in texts])
+        assert ("graph_call" in vars(encoder)) == built
+
+
 def test_another_encoder_has_vectors_of_its_own(tmp_path: Path) -> None:
     encode(CountingEncoder("a"), ["x"], tmp_path)
     other = CountingEncoder("b")

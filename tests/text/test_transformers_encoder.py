@@ -267,6 +267,24 @@ def test_exported_graph_gives_the_same_through_the_session_loader(
         np.testing.assert_allclose(found["vectors"], vectors, atol=1e-6)
 
 
+def test_graphs_that_encode_share_one_function(tiny_bert: Path) -> None:
+    encoder = build(tiny_bert)
+    spec = tf.TensorSpec([None], tf.string)
+    graphs = [
+        tf.function(lambda texts, sign=sign: sign * encoder.encode(texts))
+        .get_concrete_function(spec)
+        .graph.as_graph_def()
+        for sign in (1.0, -1.0)
+    ]
+    one, two = (
+        {f.signature.name: len(f.node_def) for f in graph.library.function}
+        for graph in graphs
+    )
+    assert one == two
+    # The graphs hold a call; the encoder, hundreds of nodes, is in what is shared.
+    assert max(one.values()) > 200 > 60 > max(len(graph.node) for graph in graphs)
+
+
 def test_exported_graph_holds_core_and_tensorflow_text_ops_only(
     tiny_bert: Path,
 ) -> None:

@@ -1,7 +1,7 @@
 """A prepared dataset whose catalogue has changed since the training."""
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,7 @@ from tfrec.data.store import (
     PreparedDataset,
 )
 
-_NUM_SHOWN = 5
+_NUM_SHOWN = 20  # Ids in a message.
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,7 @@ def change_catalogue(
     *,
     removed: Collection[str] = (),
     complete: bool = False,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> CatalogueChange:
     """Applies changes to a catalogue.
 
@@ -105,16 +106,21 @@ def change_catalogue(
         items: The catalogue so far, with or without the column `RETIRED`.
         given: `item_id`, `title` and attributes of new and changed items. A row
             replaces all that was known of its item.
-        removed: Ids of items that are gone.
+        removed: Ids of items that are gone. What is not in the catalogue is not
+            recommended anyway: it is a warning, unless there is nothing else.
         complete: Whether `given` is everything: items it lacks are gone, too.
+        warn: Is told of unknown items in `removed`.
 
     Raises:
-        ValueError: If a removed item is unknown or given, or no item would be left.
+        ValueError: If a removed item is given, too, no item would be left, or all
+            that is to change are unknown removed items.
     """
     items = _with_retired(items)
-    given = items.slice(0, 0) if given is None else given
+    has_given = given is not None
+    given = given if has_given else items.slice(0, 0)
     place: dict[str, int] = {item: row for row, item in enumerate(_ids(items))}
     ids = _ids(given)
+    removed = _known_ids(place, ids, removed, must_know=not has_given, warn=warn)
     gone = _gone_rows(place, ids, removed, complete=complete)
     rows = np.array([place.get(item, -1) for item in ids], np.int64)
     known = np.flatnonzero(rows >= 0)
@@ -197,21 +203,44 @@ def _digest(item_id: str) -> str:
     return hashlib.sha256(item_id.encode()).hexdigest()
 
 
-def _gone_rows(
-    place: dict[str, int], ids: list[str], removed: Collection[str], *, complete: bool
-) -> list[int]:
-    unknown = [item for item in removed if item not in place]
-    if unknown:
-        raise ValueError(
-            "Removed items must be items of the catalogue. Received unknown ids: "
-            f"{unknown[:_NUM_SHOWN]} ({len(unknown):,} in all). Leave them out."
-        )
+def _known_ids(
+    place: dict[str, int],
+    ids: list[str],
+    removed: Collection[str],
+    *,
+    must_know: bool,
+    warn: Callable[[str], None],
+) -> list[str]:
+    """Returns the removed items that the catalogue has."""
     both = sorted(set(removed) & set(ids))
     if both:
         raise ValueError(
             "An item must be either given or removed. Received both for "
-            f"{both[:_NUM_SHOWN]} ({len(both):,} in all). Leave it out of one."
+            f"{_shown(both)}. Leave it out of one."
         )
+    unknown = [item for item in removed if item not in place]
+    if unknown and must_know and len(unknown) == len(removed):
+        raise ValueError(
+            "Removed items must be items of the catalogue. Received only unknown ids: "
+            f"{_shown(unknown)}. Check that they are the ids of `data.items`, as they "
+            "are written there."
+        )
+    if unknown:
+        warn(
+            f"{len(unknown):,} removed items are not in the catalogue, and left out: "
+            f"{_shown(unknown)}"
+        )
+    return [item for item in removed if item in place]
+
+
+def _shown(ids: list[str]) -> str:
+    more = f" and {len(ids) - _NUM_SHOWN:,} more" if len(ids) > _NUM_SHOWN else ""
+    return ", ".join(map(repr, ids[:_NUM_SHOWN])) + more
+
+
+def _gone_rows(
+    place: dict[str, int], ids: list[str], removed: Collection[str], *, complete: bool
+) -> list[int]:
     gone = {place[item] for item in removed}
     if complete:
         gone |= set(place.values()) - {place[item] for item in ids if item in place}

@@ -62,7 +62,10 @@ class Recommender(Protocol):
         ...
 
     def encode(self, request: Request) -> Any:
-        """Encodes the queries of requests, once for all that is asked about them."""
+        """Encodes the queries of requests, once for all that is asked about them.
+
+        Returns a nest of tensors, in which None and () may stand.
+        """
         ...
 
     def scores_of(self, encoded: Any) -> tf.Tensor:
@@ -93,8 +96,11 @@ class Recommender(Protocol):
         """Returns float32 `[num_items, embedding_dim]`, L2-normalised."""
         ...
 
-    def query_embeddings(self, request: Request) -> tf.Tensor:
-        """Returns float32 `[batch_size, embedding_dim]`, L2-normalised."""
+    def query_embeddings(self, encoded: Any) -> tf.Tensor:
+        """Returns float32 `[batch_size, embedding_dim]`, L2-normalised.
+
+        `encoded` is what `encode` gave.
+        """
         ...
 
     def text_embeddings(self, texts: tf.Tensor) -> tf.Tensor:
@@ -190,9 +196,9 @@ class TrainedRecommender(tf.Module):
         """What reads texts; None where there is no text."""
         return None if self.text_reader is None else self.text_reader.encoder
 
-    def query_embeddings(self, request: Request) -> tf.Tensor:
-        """Returns the vectors of requests, see `Recommender`."""
-        return self.encode(request).embeddings
+    def query_embeddings(self, encoded: EncodedQueries) -> tf.Tensor:
+        """Returns the vectors of encoded queries, see `Recommender`."""
+        return encoded.embeddings
 
     def text_embeddings(self, texts: tf.Tensor) -> tf.Tensor:
         """Returns the vectors of texts alone, see `Recommender`."""

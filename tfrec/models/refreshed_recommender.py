@@ -1,5 +1,6 @@
 """A trained recommender on a catalogue that has changed since."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -60,7 +61,11 @@ class RefreshedRecommender(TrainedRecommender):
         self, trained: TrainedRecommender, models: LaterModels, differs: np.ndarray
     ) -> None:
         num_trained = trained.num_items
-        copy_weights(trained.retrieval, models.retrieval)
+        copy_weights(
+            trained.retrieval,
+            models.retrieval,
+            left_out=trained.retrieval.text_variables,
+        )
         if models.ranking is not None and trained.ranking is not None:
             copy_weights(trained.ranking, models.ranking)
         super().__init__(
@@ -110,16 +115,28 @@ class RefreshedRecommender(TrainedRecommender):
         return scores - tf.reduce_logsumexp(trained, axis=1, keepdims=True)
 
 
-def copy_weights(trained: TrainableModel, later: TrainableModel) -> None:
+def copy_weights(
+    trained: TrainableModel,
+    later: TrainableModel,
+    *,
+    left_out: Sequence[tf.Variable] = (),
+) -> None:
     """Copies weights into a model of a larger catalogue.
 
     Tables by item get the row of the unknown item, once for each later item: they
     look like items of the training that nobody ever met.
 
+    Args:
+        trained: Whose weights to copy.
+        later: The model for the larger catalogue.
+        left_out: Weights of `trained` that `later` does not have.
+
     Raises:
         ValueError: If the models are not of one kind.
     """
-    for old, new in zip(trained.weights, later.weights, strict=True):
+    apart = {variable.ref() for variable in left_out}
+    weights = [weight for weight in trained.weights if weight.ref() not in apart]
+    for old, new in zip(weights, later.weights, strict=True):
         missing = _num_rows(new) - _num_rows(old)
         if missing < 0 or old.shape[1:] != new.shape[1:] or old.dtype != new.dtype:
             raise ValueError(

@@ -201,6 +201,15 @@ class RetrievalModel(TrainableModel):
             return []
         return self.trained_texts.encoder.trainable_variables
 
+    @property
+    def text_variables(self) -> list[tf.Variable]:
+        """A trained text encoder and what it encoded; empty where it is frozen."""
+        if self.trained_texts is None:
+            return []
+        kept = (self.candidate_tower.text_rows, self.search_texts)
+        variables = [v for v in kept if isinstance(v, tf.Variable)]
+        return [*self.trained_texts.encoder.weights, *variables]
+
     def refresh_texts(self) -> None:
         """Encodes all texts again, if the encoder is trained."""
         if self.trained_texts is None:

@@ -2,10 +2,11 @@
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -20,6 +21,8 @@ from tfrec.text.shards import read_shards, write_shard
 from tfrec.text.tokens import TextTokens
 
 FLUSH_SECONDS = 15.0
+# Batches that are sooner run op by op than a graph of the encoder is built for them.
+_FEW_BATCHES = 4
 # Tokenised together, so that their tokens can be counted before they are batched.
 _WINDOW_TEXTS = 8_192
 
@@ -76,7 +79,8 @@ def _encode_missing(
 ) -> dict[bytes, np.ndarray]:
     done: dict[bytes, np.ndarray] = {}
     unwritten: dict[bytes, np.ndarray] = {}
-    call = encoder.graph_call
+    few = len(missing) * encoder.max_length <= _FEW_BATCHES * batch_tokens
+    call = _run_op_by_op(encoder) if few else encoder.graph_call
     with _progress() as progress:
         task = progress.add_task(description, total=len(missing))
         last_flush = time.monotonic()
@@ -93,6 +97,10 @@ def _encode_missing(
             if unwritten:
                 write_shard(shard_dir, unwritten)
     return done | unwritten
+
+
+def _run_op_by_op(encoder: TextEncoder) -> Callable[..., tf.Tensor]:
+    return lambda *tokens: encoder(TextTokens(*map(tf.constant, tokens)))
 
 
 def _batches(

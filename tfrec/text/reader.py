@@ -45,12 +45,7 @@ class TextReader(tf.Module):
 
     def read_searches(self, texts: tf.Tensor) -> tf.Tensor:
         """Encodes string `[batch_size]`, in the graph."""
-        # Most requests search for nothing, and then the encoder is not run.
-        return tf.cond(
-            tf.reduce_any(tf.not_equal(tf.strings.strip(texts), "")),
-            lambda: self.encoder.encode(texts),
-            lambda: tf.zeros([tf.shape(texts)[0], self.text_dim]),
-        )
+        return self.encoder.encode(texts)
 
     def read_past_searches(self, texts: tf.Tensor) -> Searches:
         """Encodes string `[batch_size, history_length]`; "" is no search.

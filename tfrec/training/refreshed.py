@@ -30,7 +30,10 @@ def refresh_recommender(
     """
     texts = None
     if config.text is not None and trained.text_reader is not None:
-        texts = _read_texts(config.text, dataset, trained.text_reader)
+        texts = _read_texts(config.text, dataset, trained, trained.text_reader)
+        # Whatever was trained of the encoder, it is read with as it is now.
+        frozen = config.text.model_copy(update={"training": "frozen"})
+        config = config.model_copy(update={"text": frozen})
     item_table = build_item_table(
         dataset,
         text=None if texts is None else texts.items,
@@ -49,19 +52,30 @@ def refresh_recommender(
 
 
 def _read_texts(
-    settings: TextConfig, dataset: RefreshedDataset, trained: TextReader
+    settings: TextConfig,
+    dataset: RefreshedDataset,
+    trained: TrainedRecommender,
+    reader: TextReader,
 ) -> ShopTexts:
-    """Reads the catalogue with the trained encoder; there is nothing to learn from."""
-    encoder: TextEncoder = trained.encoder
+    """Reads new and changed items with the trained encoder, and nothing else.
+
+    The others keep the vectors that the models hold: a trained encoder made those
+    when its weights were saved, and no cache holds them.
+    """
+    encoder: TextEncoder = reader.encoder
     strings = [*[""] * NUM_SPECIAL_INDICES, *item_texts(dataset, settings.fields)]
-    vectors = encode_cached(
+    vectors = np.zeros((len(strings), encoder.text_dim), np.float32)
+    known = np.asarray(trained.retrieval.candidate_tower.text_rows)
+    vectors[: len(known)] = known
+    differs = np.flatnonzero(dataset.differs) + NUM_SPECIAL_INDICES
+    vectors[differs] = encode_cached(
         encoder,
-        strings,
+        [strings[row] for row in differs],
         folder=settings.cache_dir or dataset.path / CACHE_DIR,
         batch_tokens=settings.batch_tokens,
         description="Encode new item texts",
     )
-    reader = TextReader(encoder, strings, reads_histories=trained.reads_histories)
+    later = TextReader(encoder, strings, reads_histories=reader.reads_histories)
     nothing = TextTable((), np.zeros((1, encoder.text_dim), np.float32))
-    histories = nothing if trained.reads_histories else None
-    return ShopTexts(reader, vectors, searches=None, histories=histories)
+    histories = nothing if reader.reads_histories else None
+    return ShopTexts(later, vectors, searches=None, histories=histories)
