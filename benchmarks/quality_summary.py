@@ -23,7 +23,8 @@ def summarise(runs: Sequence[Path]) -> dict[str, Any]:
         `scorers`: per scorer, group and metric the mean and standard deviation over
         seeds (with n - 1; 0 for one seed), and the bootstrap interval over users of
         every seed. `differences`: the same of the reference minus each other scorer,
-        with paired intervals. Beside them protocol, seeds, wall seconds, machine and
+        with paired intervals. `search`: both for searches, where there are. Beside
+        them protocol, seeds, wall seconds, machine and
         commits.
 
     Raises:
@@ -51,11 +52,27 @@ def summarise(runs: Sequence[Path]) -> dict[str, Any]:
         "reference": first["reference"],
         "scorers": _per_scorer(results),
         "differences": _differences(results),
+        **_search(results),
         "seconds": [round(sum(stages.values()), 1) for stages in timings],
         "stage_seconds": timings,
         "machine": describe_machine(versions),
         "git_commits": sorted({str(v.get("git_commit")) for v in versions}),
         "git_dirty": any(v.get("git_dirty") for v in versions),
+    }
+
+
+def _search(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Joins what searches found, as `search`; nothing where a run has no searches."""
+    found = [result["search"] for result in results if "search" in result]
+    if len(found) < len(results):
+        return {}
+    return {
+        "search": {
+            "reference": found[0]["reference"],
+            "num_queries": found[0]["num_queries"],
+            "scorers": _per_scorer(found),
+            "differences": _differences(found),
+        }
     }
 
 

@@ -127,10 +127,26 @@ def markdown(result: Mapping[str, Any]) -> str:
         "",
         *(f"- {line}" for line in verdicts(result)),
         "",
+        *_search_section(result),
         describe_runs(result),
         "",
     ]
     return "\n".join(lines)
+
+
+def _search_section(result: Mapping[str, Any]) -> list[str]:
+    if "search" not in result:
+        return []
+    searches = {**result, **result["search"]}
+    return [
+        f"Searches: {searches['num_queries']:,} targets that were searched for, asked "
+        "with the search, with and without the shopper's history.",
+        "",
+        *markdown_table(*score_rows(searches)),
+        "",
+        *markdown_table(*difference_rows(searches)),
+        "",
+    ]
 
 
 def describe_protocol(result: Mapping[str, Any]) -> str:
@@ -162,10 +178,15 @@ def describe_runs(result: Mapping[str, Any]) -> str:
 
 def print_tables(result: Mapping[str, Any], console: Console) -> None:
     """Prints both tables and what they say."""
-    for title, (header, rows) in (
+    parts = [
         (f"{result['config']}, seeds {result['seeds']}", score_rows(result)),
         (f"{result['reference']} minus the others", difference_rows(result)),
-    ):
+    ]
+    if "search" in result:
+        searches = {**result, **result["search"]}
+        parts.append(("Searches", score_rows(searches)))
+        parts.append(("Searches, differences", difference_rows(searches)))
+    for title, (header, rows) in parts:
         table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
         table.pad_edge, table.collapse_padding = False, True
         for i, name in enumerate(header):

@@ -231,3 +231,25 @@ def test_wrong_options_are_explained(more, message, config, tmp_path, capsys):
         quality.main(command(config, tmp_path, *more))
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_searches_have_a_table_of_their_own(tmp_path, config):
+    runs = []
+    for seed, value in enumerate((0.5, 0.7)):
+        scorers = {"ranking": group(value), "bm25": group(0.4, (-0.2, -0.1))}
+        search = {
+            "reference": "ranking",
+            "num_queries": 77,
+            "scorers": {n: {"groups": {"all": s}} for n, s in scorers.items()},
+        }
+        path = tmp_path / f"run{seed}"
+        options = {"seed": seed, "ranking": 0.3, "gap": (-0.3, -0.1), "search": search}
+        runs.append(write_run(path, config, **options))
+    result = {**summarise(runs), "command": "it"}
+    assert result["search"]["scorers"]["ranking"]["all"]["NDCG@10"]["mean"] == (
+        pytest.approx(0.6)
+    )
+    page = markdown(result)
+    assert "Searches: 77 targets" in page
+    # .6 - .4 over both seeds, and both intervals lie above 0.
+    assert "| bm25 | +0.2000 [+0.1000, +0.2000] 2/2 |" in page.split("Searches")[1]
