@@ -144,63 +144,67 @@ def _softmax_over_chunks(
     candidate_bias: tf.Tensor,
     chunk_size: int,
 ) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-    """Loops over chunks of positions, adding up the loss and its gradients."""
-    num_positions = tf.shape(rows[0])[0]
+    """Loops over chunks of positions, adding up the loss and its gradients.
+
+    Every pass over the logits, and over the catalogue, costs about as much as a
+    matrix product, so there are few: the bias rides in the products as one more
+    dimension, and the positives, a single cell per row, are taken off the gradient
+    of the catalogue once, behind the loop.
+    """
+    queries, positive_columns, weights, _, repeat_logits = rows
+    num_positions = tf.shape(queries)[0]
+    with_one = tf.pad(queries, [[0, 0], [0, 1]], constant_values=1.0)
+    with_bias = tf.concat([candidates, candidate_bias[:, tf.newaxis]], axis=1)
     # At least one, if empty: an empty list of parts has no shape to join.
     num_chunks = tf.maximum((num_positions + chunk_size - 1) // chunk_size, 1)
     per_row = [
         tf.TensorArray(tf.float32, num_chunks, infer_shape=False) for _ in range(2)
     ]
 
-    def body(i, loss, candidate_gradient, bias_gradient, query_parts, repeat_parts):
+    def body(i, loss, gradient, query_parts, repeat_parts):
         start, stop = i * chunk_size, tf.minimum((i + 1) * chunk_size, num_positions)
-        part = [values[start:stop] for values in rows]
-        chunk_loss, gradients = _softmax_chunk(*part, candidates, candidate_bias)
-        d_query, d_candidate, d_bias, d_repeat = gradients
+        part = [values[start:stop] for values in (with_one, *rows[1:])]
+        chunk_loss, d_query, d_with_bias, d_repeat = _softmax_chunk(*part, with_bias)
         return (
             i + 1,
             loss + chunk_loss,
-            candidate_gradient + d_candidate,
-            bias_gradient + d_bias,
+            gradient + d_with_bias,
             query_parts.write(i, d_query),
             repeat_parts.write(i, d_repeat),
         )
 
-    _, loss, d_candidates, d_bias, d_queries, d_repeats = tf.while_loop(
+    _, loss, gradient, d_queries, d_repeats = tf.while_loop(
         lambda i, *_: i < num_chunks,
         body,
-        (0, 0.0, tf.zeros_like(candidates), tf.zeros_like(candidate_bias), *per_row),
+        (0, 0.0, tf.zeros_like(with_bias), *per_row),
         parallel_iterations=1,  # More would hold the logits of several chunks.
     )
-    width = tf.shape(rows[4])[1]
+    gradient = tf.tensor_scatter_nd_sub(
+        gradient, positive_columns[:, tf.newaxis], with_one * weights[:, tf.newaxis]
+    )
     gradients = (
-        tf.reshape(d_queries.concat(), tf.shape(rows[0])),
-        d_candidates,
-        d_bias,
-        tf.reshape(d_repeats.concat(), [num_positions, width]),
+        tf.reshape(d_queries.concat(), tf.shape(with_one))[:, :-1],
+        gradient[:, :-1],
+        gradient[:, -1],
+        tf.reshape(d_repeats.concat(), [num_positions, tf.shape(repeat_logits)[1]]),
     )
     return loss, gradients
 
 
 def _softmax_chunk(
-    queries: tf.Tensor,
+    with_one: tf.Tensor,
     positive_columns: tf.Tensor,
     weights: tf.Tensor,
     repeat_columns: tf.Tensor,
     repeat_logits: tf.Tensor,
-    candidates: tf.Tensor,
-    candidate_bias: tf.Tensor,
-) -> tuple[tf.Tensor, tuple[tf.Tensor, ...]]:
-    """Returns the loss of some positions and all gradients of it.
+    with_bias: tf.Tensor,
+) -> tuple[tf.Tensor, ...]:
+    """Returns the loss of some positions and its gradients.
 
-    Every pass over the logits costs about as much as a matrix product, so there are
-    few: the bias rides in the products as one more dimension, the softmax is
-    divided by its sum only after the products, and the positive, a single cell per
-    row, is taken off the gradients at the end.
+    That of the catalogue still lacks the positives. The softmax is divided by its
+    sum only after the products.
     """
     weighted = weights[:, tf.newaxis]
-    with_one = tf.pad(queries, [[0, 0], [0, 1]], constant_values=1.0)
-    with_bias = tf.concat([candidates, candidate_bias[:, tf.newaxis]], axis=1)
     logits = tf.matmul(with_one, with_bias, transpose_b=True)
     places = tf.where(repeat_columns >= 0)  # [num_valid, 2]
     cells = tf.stack(
@@ -223,14 +227,10 @@ def _softmax_chunk(
         is_positive = tf.equal(cells[:, 1], tf.gather(positive_columns, row))
         d_extra -= tf.where(is_positive, tf.gather(weights, row), 0.0)
         d_repeat = tf.tensor_scatter_nd_update(d_repeat, places, d_extra)
-    d_query = tf.matmul(exponentials, candidates) * scale
-    d_query -= tf.gather(candidates, positive_columns) * weighted
-    d_candidate = tf.matmul(exponentials, with_one * scale, transpose_a=True)
-    d_candidate = tf.tensor_scatter_nd_sub(
-        d_candidate, positive_columns[:, tf.newaxis], with_one * weighted
-    )
-    gradients = (d_query, d_candidate[:, :-1], d_candidate[:, -1], d_repeat)
-    return tf.reduce_sum(losses * weights), gradients
+    d_query = tf.matmul(exponentials, with_bias) * scale
+    d_query -= tf.gather(with_bias, positive_columns) * weighted
+    d_with_bias = tf.matmul(exponentials, with_one * scale, transpose_a=True)
+    return tf.reduce_sum(losses * weights), d_query, d_with_bias, d_repeat
 
 
 def sampled_softmax_loss(
