@@ -19,6 +19,7 @@ from tfrec.data_config import (
 from tfrec.order_config import FinalOrderConfig, resolve_formulas
 from tfrec.schema import RequestRule, Schema
 from tfrec.text_config import TextConfig
+from tfrec.tune_config import SearchRange, TuneConfig
 
 __all__ = [
     "AttributeConfig",
@@ -34,11 +35,13 @@ __all__ = [
     "RankingConfig",
     "RetrievalConfig",
     "RowFilter",
+    "SearchRange",
     "SplitConfig",
     "StageConfig",
     "TableConfig",
     "TextConfig",
     "TrainingConfig",
+    "TuneConfig",
 ]
 
 
@@ -281,6 +284,7 @@ class ExperimentConfig(FrozenConfig):
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     export: ExportConfig = ExportConfig()
+    tune: TuneConfig = TuneConfig()
 
     @property
     def run_path(self) -> Path:
