@@ -175,7 +175,7 @@ def _pruner(config: ExperimentConfig) -> BasePruner:
     if tune.pruner == "median":
         return MedianPruner(
             n_startup_trials=tune.pruner_startup_trials,
-            n_warmup_steps=tune.pruner_warmup_epochs,
+            n_warmup_steps=tune.pruner_warmup_epochs + 1,  # Epochs count from 1.
         )
     if tune.pruner == "hyperband":
         return HyperbandPruner(min_resource=1, max_resource=num_epochs)
