@@ -11,8 +11,8 @@ on where it was; a run of another configuration is refused. Writes the JSON and,
 beside it, the table as Markdown. Every field of the configuration can be overridden,
 for example `--retrieval.dropout 0.2`.
 
-With `--split`, given once or more, each split is prepared, trained and validated
-by itself, and one page holds the tables of all: leave-one-out to compare with papers,
+With `--split`, given once or more, each split is prepared, trained and tested by
+itself, and one page holds the tables of all: leave-one-out to compare with papers,
 a cut in time to know what to expect.
 """
 

@@ -61,6 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("Stopped. The same command goes on where it was.", file=sys.stderr)
         return INTERRUPTED
     console.print(trials_table(study.trials(), study.space, metric=metric_of(config)))
+    if not (folder / BEST_FILE).is_file():
+        print("No trial has come to its end yet.")
+        return 0
     print(f"Best settings: {folder / BEST_FILE}. Next: tfrec train with your --config")
     print(f"and, behind it, --config {folder / BEST_FILE}")
     return 0

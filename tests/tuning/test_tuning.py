@@ -157,3 +157,16 @@ def test_study_of_another_configuration_is_refused(configure, tmp_path):
     with pytest.raises(ValueError, match=r"\['seed', 'tune.pruner'\] differ"):
         TuningStudy(other, tmp_path / "tuning")
     TuningStudy(configure(trials=9), tmp_path / "tuning")
+
+
+def test_command_that_finds_all_trials_taken_leaves_the_results_to_the_others(
+    configure, tmp_path
+):
+    config = configure(trials=1)
+    other = TuningStudy(config, tmp_path / "tuning")
+    lines: list[str] = []
+    with other.worker_sign() as sign:
+        assert other.claim(sign) is not None
+        tune(config, folder=tmp_path / "tuning", say=lines.append)
+    assert "other processes still train: 1" in lines[0]
+    assert not (tmp_path / "tuning" / "best.yaml").exists()

@@ -66,6 +66,11 @@ def best_trial(trials: Sequence[FrozenTrial]) -> FrozenTrial:
     return max(done, key=lambda t: (t.value, -t.number))
 
 
+def has_best(trials: Sequence[FrozenTrial]) -> bool:
+    """Whether any trial has come to its end."""
+    return any(t.state == TrialState.COMPLETE for t in trials)
+
+
 def best_yaml(
     config: ExperimentConfig, trials: Sequence[FrozenTrial], *, folder: Path
 ) -> str:
@@ -138,10 +143,10 @@ def trials_table(
         table.add_column(name, justify="left" if name == "state" else "right")
     for dimension in space:
         table.add_column(_short(dimension.key), justify="right", overflow="fold")
-    done = [t for t in trials if t.state == TrialState.COMPLETE]
+    best = best_trial(trials).number if has_best(trials) else None
     for trial in sorted(trials, key=_order):
         cells = _cells(trial, space)
-        is_best = bool(done) and trial.number == best_trial(trials).number
+        is_best = trial.number == best
         table.add_row(*map(escape, cells), style="bold green" if is_best else "")
     return table
 

@@ -85,6 +85,16 @@ class TuningStudy:
         ended = (TrialState.COMPLETE, TrialState.PRUNED)
         return sum(t.state in ended for t in self.trials()) >= self.config.tune.trials
 
+    def num_running(self) -> int:
+        """Returns how many trials living workers are at."""
+        with self.lock():
+            names = [
+                trial.user_attrs.get(WORKER, "none")
+                for trial in self.trials()
+                if trial.state == TrialState.RUNNING
+            ]
+            return sum(is_alive(self.folder / WORKERS_DIR, name) for name in names)
+
     def claim(self, sign: LifeSign) -> Claim | None:
         """Takes the next trial; None when the budget is used up.
 

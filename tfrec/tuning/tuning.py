@@ -12,7 +12,7 @@ from pathlib import Path
 from tfrec.config import ExperimentConfig
 from tfrec.data.prepare import prepare
 from tfrec.quiet import start_tensorflow_quietly
-from tfrec.tuning.results import describe_trial, write_results
+from tfrec.tuning.results import describe_trial, has_best, write_results
 from tfrec.tuning.study import WORKERS_DIR, TuningStudy, metric_of
 
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -59,8 +59,19 @@ def tune(
         work(config, folder, deadline=deadline, say=say)
     else:
         _run_workers(study, num_workers, deadline=deadline, say=say)
-    write_results(study)
+    _write(study, say)
     return study
+
+
+def _write(study: TuningStudy, say: Callable[[str], None]) -> None:
+    """Writes what is found; the last process of a study has all of it."""
+    num_running = study.num_running()
+    if num_running:
+        say(
+            f"Trials that other processes still train: {num_running}. They write again."
+        )
+    if num_running == 0 or has_best(study.trials()):
+        write_results(study)
 
 
 def _check_arguments(config: ExperimentConfig, num_workers: int) -> None:
@@ -102,8 +113,8 @@ def _run_workers(
         for worker in workers:
             worker.terminate()  # Nothing to one that has ended.
             worker.join()
-    if not study.is_finished() and (deadline is None or time.time() < deadline):
-        failed = [f"'{w.name}' (exit code {w.exitcode})" for w in workers if w.exitcode]
+    failed = [f"'{w.name}' (exit code {w.exitcode})" for w in workers if w.exitcode]
+    if failed and not study.is_finished():
         raise RuntimeError(
             f"Workers ended before the study: {', '.join(failed)}; their files say "
             "why. The same command goes on where they were."
