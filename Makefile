@@ -61,5 +61,5 @@ $(STAMP): pyproject.toml constraints.txt serving/client/pyproject.toml
 	@'$(PYTHON)' -c '$(USABLE)' || { echo "PYTHON=$(PYTHON) is not Python 3.11 to 3.13 with the venv module." >&2; exit 1; }
 	@$(BIN)/python -c '$(USABLE)' 2> /dev/null || { rm -rf $(VENV); '$(PYTHON)' -m venv $(VENV); }
 	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt \
-		--editable '.[serving,dev]' --editable serving/client
+		--editable '.[serving,tune,dev]' --editable serving/client
 	@touch $@

@@ -2,12 +2,18 @@
 
     python -m benchmarks.quality --config configs/beauty.yaml --seeds 3 \
         --out docs/results/beauty.json [--work_dir runs/quality] [dotted overrides]
+    python -m benchmarks.quality --config configs/ml_100k.yaml \
+        --split leave_one_out --split by_time --out docs/results/ml_100k.json
 
 Each seed is a run of its own (`python -m tfrec.train`), on one prepared dataset. A
 run that is already finished is read, not made again, so a broken-off benchmark goes
 on where it was; a run of another configuration is refused. Writes the JSON and,
 beside it, the table as Markdown. Every field of the configuration can be overridden,
 for example `--retrieval.dropout 0.2`.
+
+With `--split`, given once or more, each split is prepared, trained and tested by
+itself, and one page holds the tables of all: leave-one-out to compare with papers,
+a cut in time to know what to expect.
 """
 
 import argparse
@@ -16,11 +22,13 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from benchmarks.quality_splits import splits_markdown, splits_result
 from benchmarks.quality_summary import summarise
 from benchmarks.quality_tables import markdown, print_tables
 from tfrec.config import ExperimentConfig
@@ -29,8 +37,10 @@ from tfrec.run_record import CONFIG_FILE
 
 _PROGRAM = "python -m benchmarks.quality"
 _SET_HERE = ("seed", "run_dir")  # A seed and a folder for each run.
-# Neither the place of a run nor that of its prepared data changes a figure.
-_PLACES = ("seed", "run_dir", "data.prepared_dir")
+_SPLITS = ("leave_one_out", "by_time")
+# Neither the place of a run nor that of its prepared data changes a figure, nor does
+# what is searched elsewhere.
+_PLACES = ("seed", "run_dir", "data.prepared_dir", "tune")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,24 +48,72 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     options, overrides = _parse([a for a in arguments if a != "--"])
     files = [part for path in options.config for part in ("--config", str(path))]
-    config = load_config([*files, *overrides], description="")
+    splits = [part for name in options.split for part in ("--split", name)]
+    own = [*files, *splits, "--seeds", str(options.seeds), "--out", str(options.out)]
+    command = command_line(_PROGRAM, [*own, *overrides])
     console = Console()
-    runs = []
     try:
-        for seed in range(options.seeds):
-            console.rule(f"{config.name}, seed {seed} of {options.seeds}")
-            argv = [*files, *overrides]
-            runs.append(finished_run(config, argv, seed=seed, parent=options.work_dir))
-        result = summarise(runs)
+        # All are checked before the first of them is trained.
+        wanted = [
+            _of_split([*files, *overrides], split, options.work_dir)
+            for split in options.split or [None]
+        ]
+        results = [_measure(one, options.seeds, console=console) for one in wanted]
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
         print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
         return 1
-    own = [*files, "--seeds", str(options.seeds), "--out", str(options.out)]
-    result["command"] = command_line(_PROGRAM, [*own, *overrides])
-    write_result(options.out, result, page=markdown(result))
-    print_tables(result, console)
+    for result in results:
+        result["command"] = command
+        print_tables(result, console)
+    if options.split:
+        page, result = splits_markdown(results), splits_result(results)
+    else:
+        page, result = markdown(results[0]), results[0]
+    write_result(options.out, result, page=page)
     console.print(f"Written: {options.out} and {options.out.with_suffix('.md')}")
     return 0
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A configuration under one split.
+
+    Attributes:
+        config: The configuration.
+        argv: The same as options of `tfrec.train`.
+        parent: Folder of its runs and prepared data.
+    """
+
+    config: ExperimentConfig
+    argv: Sequence[str]
+    parent: Path
+
+
+def _of_split(argv: Sequence[str], split: str | None, work_dir: Path) -> _Wanted:
+    """Splits have runs and data of their own; without one, those of the config."""
+    if split is None:
+        return _Wanted(load_config(argv, description=""), argv, work_dir)
+    argv = [*argv, "--data.split.protocol", split]
+    config = load_config(argv, description="")
+    if config.data.prepared_dir is not None:
+        raise ValueError(
+            "`data.prepared_dir` holds one split, and --split wants one for each. "
+            f"Received: '{config.data.prepared_dir}'. Leave it out; the folders are "
+            "in --work_dir."
+        )
+    return _Wanted(config, argv, work_dir / split)
+
+
+def _measure(wanted: _Wanted, num_seeds: int, *, console: Console) -> dict[str, Any]:
+    """Makes what is missing of the runs, and joins the seeds."""
+    runs = []
+    for seed in range(num_seeds):
+        split = wanted.config.data.split.protocol
+        console.rule(f"{wanted.config.name}, {split}, seed {seed} of {num_seeds}")
+        runs.append(
+            finished_run(wanted.config, wanted.argv, seed=seed, parent=wanted.parent)
+        )
+    return summarise(runs)
 
 
 def command_line(program: str, arguments: Sequence[str]) -> str:
@@ -180,6 +238,14 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         "--seeds", type=int, default=3, help="Seeds 0 … n-1 (default: 3)."
     )
     parser.add_argument(
+        "--split",
+        action="append",
+        default=[],
+        choices=_SPLITS,
+        help="Evaluated by; given twice, both tables are on the page (default: as "
+        "configured).",
+    )
+    parser.add_argument(
         "--out", type=Path, required=True, help="JSON to write; the page lies beside."
     )
     parser.add_argument(
@@ -191,6 +257,8 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     options, overrides = parser.parse_known_args(arguments)
     if options.seeds < 1:
         parser.error(f"--seeds must be at least 1. Received: {options.seeds}.")
+    if len(set(options.split)) < len(options.split):
+        parser.error(f"--split must name each once. Received: {options.split}.")
     if options.out.suffix != ".json":
         parser.error(f"--out must end in .json. Received: '{options.out}'.")
     given = [a[2:].split("=")[0] for a in overrides if a.startswith("--")]

@@ -49,6 +49,7 @@ def summarise(runs: Sequence[Path]) -> dict[str, Any]:
             "evaluated": first["split"],
         },
         "seeds": [result["seed"] for result in results],
+        "leakage": first.get("leakage"),
         "reference": first["reference"],
         "scorers": _per_scorer(results),
         "differences": _differences(results),

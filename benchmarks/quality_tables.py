@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tfrec.evaluation.leakage import describe_leakage, leakage_table
+
 MODELS = ("ranking", "retrieval")
 ORACLE = "oracle"
 _GROUPS = ("all", "novel", "repeat")
@@ -116,6 +118,14 @@ def markdown(result: Mapping[str, Any]) -> str:
         "",
         f"`{result['command']}`",
         "",
+        *markdown_body(result),
+    ]
+    return "\n".join(lines)
+
+
+def markdown_body(result: Mapping[str, Any]) -> list[str]:
+    """Returns the lines of the page below its title and command."""
+    return [
         describe_protocol(result),
         "",
         *markdown_table(*score_rows(result)),
@@ -128,10 +138,19 @@ def markdown(result: Mapping[str, Any]) -> str:
         *(f"- {line}" for line in verdicts(result)),
         "",
         *_search_section(result),
+        *_leakage(result),
         describe_runs(result),
         "",
     ]
-    return "\n".join(lines)
+
+
+def _leakage(result: Mapping[str, Any]) -> list[str]:
+    leakage = result.get("leakage")
+    if leakage is None:  # Runs of before it was measured.
+        return []
+    table = leakage_table(leakage)
+    said = describe_leakage(leakage, split=result["protocol"]["evaluated"])
+    return [f"Leakage. {said}", "", *markdown_table(table.headers, table.rows), ""]
 
 
 def _search_section(result: Mapping[str, Any]) -> list[str]:
@@ -196,7 +215,11 @@ def print_tables(result: Mapping[str, Any], console: Console) -> None:
         for row in rows:
             table.add_row(*map(escape, row))
         console.print(table)
-    for line in (*verdicts(result), describe_protocol(result), describe_runs(result)):
+    told = [*verdicts(result), describe_protocol(result), describe_runs(result)]
+    if result.get("leakage") is not None:
+        split = result["protocol"]["evaluated"]
+        told.append(f"Leakage: {describe_leakage(result['leakage'], split=split)}")
+    for line in told:
         console.print(escape(line), highlight=False)
 
 

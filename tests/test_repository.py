@@ -86,6 +86,7 @@ def test_every_dependency_is_pinned_within_its_range() -> None:
     required = [
         *project["dependencies"],
         *project["optional-dependencies"]["serving"],
+        *project["optional-dependencies"]["tune"],
         *project["optional-dependencies"]["dev"],
         *client["project"]["dependencies"],
     ]

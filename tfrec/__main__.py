@@ -9,6 +9,7 @@ COMMANDS = {
     "simulate": "Write the event log and catalogue of a simulated shop.",
     "prepare": "Clean and split a log into a prepared dataset.",
     "train": "Prepare if needed, train retrieval and ranking, evaluate.",
+    "tune": "Search for better settings, on the validation split.",
     "evaluate": "Evaluate a trained run and the baselines.",
     "compare-encoders": "Choose a text encoder: quality, speed and size of several.",
     "report": "Show the results of one or more runs.",

@@ -21,6 +21,7 @@ from tfrec.ranking_config import RankingConfig
 from tfrec.schema import RequestRule, Schema
 from tfrec.task_config import TaskConfig, check_tasks
 from tfrec.text_config import TextConfig
+from tfrec.tune_config import SearchRange, TuneConfig
 
 __all__ = [
     "AttributeConfig",
@@ -36,12 +37,14 @@ __all__ = [
     "RankingConfig",
     "RetrievalConfig",
     "RowFilter",
+    "SearchRange",
     "SplitConfig",
     "StageConfig",
     "TableConfig",
     "TaskConfig",
     "TextConfig",
     "TrainingConfig",
+    "TuneConfig",
 ]
 
 
@@ -251,6 +254,7 @@ class ExperimentConfig(FrozenConfig):
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     export: ExportConfig = ExportConfig()
+    tune: TuneConfig = TuneConfig()
 
     @model_validator(mode="after")
     def _ranking_fits_retrieval(self) -> Self:

@@ -35,6 +35,8 @@ def keys_in(
 
 def _nested_model(annotation: Any) -> type[BaseModel] | None:
     """Returns the configuration class inside `X`, `X | None` or `tuple[X, ...]`."""
+    if dict in _origins(annotation):
+        return None  # The keys of a mapping are the user's, not fields.
     for choice in (annotation, *get_args(annotation)):
         if isinstance(choice, type) and issubclass(choice, BaseModel):
             return choice

@@ -216,9 +216,96 @@ def test_failed_training_ends_the_benchmark(config, tmp_path, monkeypatch, capsy
     assert "exit status 3" in capsys.readouterr().err
 
 
+LEAKAGE = {
+    "num_positives": 1234,
+    "num_users": 1234,
+    "cut": 50,
+    "younger_items": 0.01,
+    "unknown_items": 0.0,
+    "users_on_both_sides": 1.0,
+}
+
+
+def test_both_splits_are_trained_apart_and_stand_on_one_page(
+    config, tmp_path, monkeypatch
+):
+    ranking = {"leave_one_out": (0.2, 0.9), "by_time": (0.05, 0.0)}
+
+    def train(argv: list[str], *, check: bool) -> None:
+        def last(name: str) -> str:
+            return argv[len(argv) - 1 - argv[::-1].index(name) + 1]
+
+        protocol = last("--data.split.protocol")
+        run = Path(last("--run_dir"))
+        assert run.parent == tmp_path / "work" / protocol
+        assert Path(last("--data.prepared_dir")).parent == run.parent
+        data = config.data.model_copy(
+            update={
+                "split": config.data.split.model_copy(update={"protocol": protocol})
+            }
+        )
+        value, leaked = ranking[protocol]
+        write_run(
+            run,
+            config.model_copy(update={"data": data}),
+            seed=int(last("--seed")),
+            ranking=value,
+            gap=(-0.03, -0.01),
+            leakage={**LEAKAGE, "before_cut": leaked},
+        )
+
+    monkeypatch.setattr(subprocess, "run", train)
+    shared = config.data.model_copy(update={"prepared_dir": None})
+    splits = ["--split", "leave_one_out", "--split", "by_time", "--seeds", "1"]
+    plain = config.model_copy(update={"data": shared})
+    assert quality.main(command(plain, tmp_path, *splits)) == 0
+    result = json.loads((tmp_path / "results" / "toy.json").read_text())
+    assert list(result["splits"]) == ["leave_one_out", "by_time"]
+    assert result["splits"]["by_time"]["leakage"]["before_cut"] == 0.0
+    page = (tmp_path / "results" / "toy.md").read_text()
+    # The oracle has .4 and `pop` .1: by time the model falls behind `pop`.
+    assert "| ranking | 0.2000 | 2 | 0.0500 | 3 |" in page
+    assert "| pop | 0.1000 | 3 | 0.1000 | 2 |" in page
+    first, second = page.split("## by_time")
+    assert "90.0% of the test targets are earlier" in first
+    assert "No test target is earlier" in second
+    assert "--split leave_one_out --split by_time" in page
+
+
+def test_split_that_the_log_cannot_have_is_refused_before_any_training(
+    config, tmp_path, monkeypatch, capsys
+):
+    columns_without = config.data.event_columns.model_copy(update={"timestamp": None})
+    data = config.data.model_copy(
+        update={"prepared_dir": None, "event_columns": columns_without}
+    )
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("trained"))
+    splits = ["--split", "leave_one_out", "--split", "by_time"]
+    untimed = config.model_copy(update={"data": data})
+    with pytest.raises(SystemExit):
+        quality.main(command(untimed, tmp_path, *splits))
+    assert "needs `event_columns.timestamp`" in capsys.readouterr().err
+
+
+def test_one_prepared_folder_cannot_hold_two_splits(config, tmp_path, capsys):
+    assert quality.main(command(config, tmp_path, "--split", "by_time")) == 1
+    assert "`data.prepared_dir` holds one split" in capsys.readouterr().err
+
+
+def test_leakage_of_runs_is_on_the_page_where_it_was_measured(tmp_path, config):
+    leakage = {**LEAKAGE, "before_cut": None, "younger_items": None}
+    more = {"seed": 0, "ranking": 0.2, "gap": (-0.1, -0.05)}
+    run = write_run(tmp_path / "new", config, leakage=leakage, **more)
+    page = markdown({**summarise([run]), "command": ""})
+    assert "Leakage. The log has no times" in page
+    old = write_run(tmp_path / "old", config, **more)
+    assert "Leakage" not in markdown({**summarise([old]), "command": ""})
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
+        (["--split", "by_time", "--split", "by_time"], "--split must name each once"),
         (["--seeds", "0"], "--seeds must be at least 1"),
         (["--out", "toy.md"], "--out must end in .json"),
         (["--seed", "4"], "--seed is set for each run"),

@@ -75,6 +75,48 @@ def plot_metrics(
     _save(figure, path)
 
 
+def plot_trials(
+    numbers: Sequence[int],
+    values: Sequence[float],
+    path: Path,
+    *,
+    pruned: Sequence[bool],
+    metric: str,
+) -> None:
+    """Draws the value of every trial of a study, and the best one until then.
+
+    Args:
+        numbers: Of the trials, in their order.
+        values: The validation metric of each; of a pruned one the last it had.
+        path: The PNG to write.
+        pruned: Which were ended early; they are never the best.
+        metric: What the values are.
+    """
+    figure = Figure(figsize=(7.5, 3.6), layout="constrained")
+    axes = figure.subplots()
+    kinds = ((False, "to its end", _COLOURS[0]), (True, "pruned", "none"))
+    for kind, label, face in kinds:
+        shown = [i for i, was_pruned in enumerate(pruned) if was_pruned == kind]
+        if shown:
+            axes.scatter(
+                [numbers[i] for i in shown],
+                [values[i] for i in shown],
+                c=face,
+                edgecolors=_MUTED if kind else _COLOURS[0],
+                label=label,
+            )
+    whole = [(n, v) for n, v, p in zip(numbers, values, pruned, strict=True) if not p]
+    best = [max(v for _, v in whole[: i + 1]) for i in range(len(whole))]
+    axes.step([n for n, _ in whole], best, where="post", color=_TEXT, label="best")
+    axes.set_title(f"Trials: validation {metric}", loc="left", fontsize=11)
+    axes.set_xlabel("trial")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(axis="y", alpha=0.25)
+    axes.legend(frameon=False, fontsize=9)
+    _strip(axes)
+    _save(figure, path)
+
+
 def _check_history(stage: str, history: Mapping[str, Sequence[float]]) -> None:
     lengths = {name: len(values) for name, values in history.items()}
     if "epoch" not in lengths or len(set(lengths.values())) > 1:

@@ -2,8 +2,9 @@
 
 All functions take what `EvaluationResult.to_json` returns, so a finished run
 can be reported again from its `metrics.json`. Two further keys are shown where
-the caller adds them: `skipped` (baseline name to reason), `split_protocol`, and
-`search`, the evaluation of searches, of the same form.
+the caller adds them: `skipped` (baseline name to reason), `split_protocol`,
+`leakage` (from `measure_leakage`), and `search`, the evaluation of searches, of the
+same form.
 """
 
 import json
@@ -18,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from tfrec.evaluation.leakage import describe_leakage, leakage_table
 from tfrec.evaluation.tables import (
     ReportTable,
     difference_table,
@@ -35,6 +37,9 @@ def print_report(metrics: Mapping[str, Any], *, console: Console | None = None) 
     if "repeat" in metrics["groups"]:
         console.print(_rich_table(group_table(metrics)))
     console.print(f"[dim]{describe_protocol(metrics)}[/dim]", highlight=False)
+    if "leakage" in metrics:
+        said = describe_leakage(metrics["leakage"], split=metrics["split"])
+        console.print(f"[dim]Leakage: {said}[/dim]", highlight=False)
     for name, reason in metrics.get("skipped", {}).items():
         text = escape(f"{name} was skipped: {reason}.")
         console.print(f"[dim]{text}[/dim]", highlight=False)
@@ -82,6 +87,10 @@ def render_markdown(
     parts = [f"# {title}", describe_protocol(metrics), _markdown(main_table(metrics))]
     if "repeat" in metrics["groups"]:
         parts += ["## Repeat and novel items", _GROUPS, _markdown(group_table(metrics))]
+    if "leakage" in metrics:
+        leakage = metrics["leakage"]
+        said = describe_leakage(leakage, split=metrics["split"])
+        parts += ["## Leakage", said, _markdown(leakage_table(leakage))]
     differences = difference_table(metrics)
     if differences.rows:
         parts += [f"## {differences.title}", _DIFFERENCES, _markdown(differences)]

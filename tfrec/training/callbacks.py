@@ -19,6 +19,8 @@ from rich.progress import (
 from tfrec.run_record import write_json
 
 VALIDATION_PREFIX = "validation_"
+# Takes `epoch`, `loss` and `validation_<metric>`, each by epoch.
+EpochHook = Callable[[Mapping[str, list[float]]], None]
 
 
 class TrainingDivergedError(RuntimeError):
@@ -88,6 +90,8 @@ class BestEpoch(tf.keras.callbacks.Callback):
         validate: Returns all validation metrics of the model as it is now.
         patience: Epochs without a better one before training stops.
         save: Writes the best weights.
+        after_epoch: Is told the history after each epoch; what it raises ends
+            training.
     """
 
     def __init__(
@@ -98,8 +102,10 @@ class BestEpoch(tf.keras.callbacks.Callback):
         validate: Callable[[], Mapping[str, float]],
         patience: int,
         save: Callable[[], None],
+        after_epoch: EpochHook | None = None,
     ) -> None:
         super().__init__()
+        self.after_epoch = after_epoch
         self.path = path / "history.json"
         self.metric = VALIDATION_PREFIX + metric
         self.validate = validate
@@ -128,6 +134,8 @@ class BestEpoch(tf.keras.callbacks.Callback):
         write_json(self.path, self.history)
         if self._without_better() >= self.patience:
             self.model.stop_training = True
+        if self.after_epoch is not None:
+            self.after_epoch(self.history)
 
     @property
     def best_epoch(self) -> int:

@@ -11,6 +11,7 @@ from tfrec.data.simulator import Oracle
 from tfrec.data.store import PreparedDataset
 from tfrec.evaluation.baselines.registry import build_baselines
 from tfrec.evaluation.evaluate import evaluate
+from tfrec.evaluation.leakage import measure_leakage
 from tfrec.evaluation.model_scorers import PipelineScorer, RetrievalScorer
 from tfrec.evaluation.plots import plot_metrics, plot_training_curves
 from tfrec.evaluation.protocols import EvaluatedSplit, Scorer, build_queries
@@ -63,6 +64,7 @@ def evaluate_run(
     metrics = {
         **result.to_json(),
         "split_protocol": config.data.split.protocol,
+        "leakage": measure_leakage(sequences, queries, schema),
         "skipped": baselines.skipped,
     }
     search = evaluate_search(config, dataset, sequences, recommender, split=split)

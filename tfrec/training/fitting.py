@@ -10,7 +10,13 @@ import tensorflow as tf
 
 from tfrec.config import OptimizerConfig, StageConfig
 from tfrec.models.trainable_model import TrainableModel
-from tfrec.training.callbacks import BestEpoch, EpochCounter, ProgressBar, StopOnNan
+from tfrec.training.callbacks import (
+    BestEpoch,
+    EpochCounter,
+    EpochHook,
+    ProgressBar,
+    StopOnNan,
+)
 
 FINETUNE_SHARE = 0.5  # Of the learning rate: what is known shall stay known.
 LAST_SHARE = 0.02  # Of the learning rate, where it decays.
@@ -136,11 +142,13 @@ def fit(
     steps_per_epoch: int,
     metric: str,
     validate: Callable[[], Mapping[str, float]],
+    after_epoch: EpochHook | None = None,
 ) -> dict[str, list[float]]:
     """Fits a compiled, built model and leaves it with the weights of the best epoch.
 
     A killed fit, called again with the same folder, goes on behind its last
-    finished epoch.
+    finished epoch. `after_epoch` is told the history then; what it raises ends the
+    fit.
 
     Returns:
         The history: `epoch`, `loss` and `validation_<metric>` by epoch.
@@ -151,6 +159,7 @@ def fit(
         validate=validate,
         patience=stage.patience,
         save=lambda: save_weights(model, path / "best"),
+        after_epoch=after_epoch,
     )
     backup = path / "backup"
     bar = ProgressBar(

@@ -15,6 +15,7 @@ from tfrec.models.ranking_model import RankingInputs, RankingModel
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalModel
 from tfrec.text.reader import TextReader
+from tfrec.training.callbacks import EpochHook
 from tfrec.training.fitting import fit, make_optimizer
 from tfrec.training.list_sources import mean_log_dwell, prepare_sources
 from tfrec.training.mining import impression_lists, mine_candidates
@@ -59,6 +60,7 @@ def train_ranking(
     path: Path,
     strategy: tf.distribute.Strategy,
     text_reader: TextReader | None = None,
+    after_epoch: EpochHook | None = None,
 ) -> tuple[RankingModel, dict[str, Any]]:
     """Trains on lists of some validation users; others pick the best epoch.
 
@@ -109,6 +111,7 @@ def train_ranking(
         steps_per_epoch=max(batches.num_batches // num_replicas, 1),
         metric=config.evaluation.selection_metric,
         validate=validator,
+        after_epoch=after_epoch,
     )
     return model, {**history, "retrieval_order": validator.retrieval_order()}
 

@@ -22,6 +22,7 @@ from tfrec.models.trained_texts import TrainedTexts
 from tfrec.schema import AttributeKind
 from tfrec.text.reader import TextReader
 from tfrec.text.shop_texts import ShopTexts, TextTable
+from tfrec.training.callbacks import EpochHook
 from tfrec.training.fitting import (
     fit,
     make_optimizer,
@@ -174,6 +175,7 @@ def train_retrieval(
     path: Path,
     strategy: tf.distribute.Strategy,
     texts: ShopTexts | None = None,
+    after_epoch: EpochHook | None = None,
 ) -> tuple[RetrievalModel, dict[str, list[float]]]:
     """Trains until validation no longer improves; returns the best epoch's model."""
     sequences = dataset.load_sequences()
@@ -201,6 +203,7 @@ def train_retrieval(
         steps_per_epoch=steps,
         metric=config.evaluation.selection_metric,
         validate=validator,
+        after_epoch=after_epoch,
     )
     return model, history
 

@@ -21,6 +21,7 @@ from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalModel
 from tfrec.run_record import CONFIG_FILE, write_json, write_run_record
 from tfrec.text.shop_texts import ShopTexts, load_shop_texts
+from tfrec.training.callbacks import EpochHook
 from tfrec.training.evaluation import evaluate_run
 from tfrec.training.fitting import restore_weights, save_weights
 from tfrec.training.ranking import build_ranking_model, train_ranking
@@ -76,11 +77,9 @@ def train_models(
         tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     item_table = build_item_table(dataset, text=None if texts is None else texts.items)
     with timings.measure(RETRIEVAL):
-        retrieval = _retrieval_stage(config, dataset, item_table, strategy, texts)
+        retrieval = retrieval_stage(config, dataset, item_table, strategy, texts)
     with timings.measure(RANKING):
-        ranking = _ranking_stage(
-            config, dataset, item_table, retrieval, strategy, texts
-        )
+        ranking = ranking_stage(config, dataset, item_table, retrieval, strategy, texts)
     with timings.measure("finetune"):
         _finetune_stage(config, dataset, retrieval, ranking, strategy, texts)
     return _join(config, dataset, retrieval, ranking, texts)
@@ -166,9 +165,10 @@ def _join(
 def _check_same_run(config: ExperimentConfig, path: Path) -> None:
     if not (path / CONFIG_FILE).is_file() or not (path / RETRIEVAL).exists():
         return  # What failed before anything was trained may be corrected.
-    # Not the folder itself: a run may be moved, or named by another path.
+    # Not the folder itself: a run may be moved, or named by another path. What is
+    # searched elsewhere does not change this run.
     there, wanted = (
-        c.model_dump(mode="json", exclude={"run_dir"})
+        c.model_dump(mode="json", exclude={"run_dir", "tune"})
         for c in (read_config(path / CONFIG_FILE), config)
     )
     different = [name for name in wanted if wanted[name] != there.get(name)]
@@ -179,13 +179,16 @@ def _check_same_run(config: ExperimentConfig, path: Path) -> None:
         )
 
 
-def _retrieval_stage(
+def retrieval_stage(
     config: ExperimentConfig,
     dataset: PreparedDataset,
     item_table: ItemTable,
     strategy: tf.distribute.Strategy,
     texts: ShopTexts | None,
+    *,
+    after_epoch: EpochHook | None = None,
 ) -> RetrievalModel:
+    """Returns the trained retrieval model of a run, training what is missing."""
     path = config.run_path / RETRIEVAL
     if (path / FINISHED_FILE).is_file():
         model = compile_retrieval_model(
@@ -194,20 +197,29 @@ def _retrieval_stage(
         restore_weights(model, path / "best")
         return model
     model, history = train_retrieval(
-        config, dataset, item_table, path=path, strategy=strategy, texts=texts
+        config,
+        dataset,
+        item_table,
+        path=path,
+        strategy=strategy,
+        texts=texts,
+        after_epoch=after_epoch,
     )
     _finish(path, history)
     return model
 
 
-def _ranking_stage(
+def ranking_stage(
     config: ExperimentConfig,
     dataset: PreparedDataset,
     item_table: ItemTable,
     retrieval: RetrievalModel,
     strategy: tf.distribute.Strategy,
     texts: ShopTexts | None,
+    *,
+    after_epoch: EpochHook | None = None,
 ) -> RankingModel | None:
+    """Returns the trained ranking model of a run, training what is missing."""
     if config.ranking is None:
         return None
     path = config.run_path / RANKING
@@ -225,6 +237,7 @@ def _ranking_stage(
         path=path,
         strategy=strategy,
         text_reader=None if texts is None else texts.reader,
+        after_epoch=after_epoch,
     )
     _finish(path, history)
     return model

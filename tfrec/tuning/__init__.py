@@ -1,0 +1,1 @@
+"""Search for better settings: space, study, workers, results. Needs Optuna."""
