@@ -38,6 +38,7 @@ __all__ = [
     "RetrievalConfig",
     "RowFilter",
     "SearchRange",
+    "SequenceEncoderName",
     "SplitConfig",
     "StageConfig",
     "TableConfig",
@@ -47,25 +48,53 @@ __all__ = [
     "TuneConfig",
 ]
 
+SequenceEncoderName = Literal["transformer", "ligr", "hstu", "gru", "bsarec", "mean"]
+
 
 class RetrievalConfig(FrozenConfig):
     """The two-tower retrieval model."""
 
     embedding_dim: int = Field(64, ge=2, description="Width of events and items.")
     max_history_length: int = Field(50, ge=1, description="Events that are read.")
-    num_layers: int = Field(1, ge=0, description="Transformer blocks.")
+    encoder: SequenceEncoderName = Field(
+        "transformer",
+        description="What reads the history: causal `transformer` (SASRec), gated "
+        "`ligr`, time-aware `hstu`, recurrent `gru`, frequency filtering `bsarec`, "
+        "or the recency-weighted `mean`.",
+    )
+    num_layers: int = Field(1, ge=0, description="Blocks of the encoder.")
     num_heads: int = Field(2, ge=1, description="Must divide `embedding_dim`.")
-    feedforward_dim: int = Field(256, ge=1, description="Width inside a block.")
+    feedforward_dim: int = Field(
+        256, ge=1, description="Width inside a block; `gru`: units; `hstu`: not used."
+    )
     dropout: float = Field(0.3, ge=0, lt=1, description="Share of dropped units.")
-    loss: Literal["softmax", "sampled_softmax"] = Field(
+    loss: Literal["softmax", "sampled_softmax", "in_batch", "gbce", "bce"] = Field(
         "softmax",
         description="`softmax`: exact, over the catalogue, in chunks; "
-        "`sampled_softmax`: in-batch and uniform negatives with logQ.",
+        "`sampled_softmax`: in-batch and uniform negatives with logQ; `in_batch`: "
+        "in-batch negatives with logQ; `gbce`: calibrated binary cross-entropy over "
+        "uniform negatives; `bce`: the plain one.",
     )
     num_sampled_negatives: int = Field(
         1024,
         ge=1,
-        description="Draws from the catalogue, and at most as many from the batch.",
+        description="`sampled_softmax`: draws from the catalogue, and at most as many "
+        "from the batch; `gbce`: draws from the catalogue.",
+    )
+    num_bce_negatives: int = Field(
+        1, ge=1, description="`bce`: uniform negatives of each target."
+    )
+    gbce_calibration: float = Field(
+        0.75,
+        ge=0,
+        le=1,
+        description="`gbce`: t; 0 is plain BCE, 1 corrects all of its overconfidence.",
+    )
+    label_smoothing: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="`softmax`: share of the label that all items get alike.",
     )
     temperature: float = Field(
         0.1, gt=0, description="Start value with normalised embeddings; it is learned."
@@ -122,6 +151,11 @@ class RetrievalConfig(FrozenConfig):
                 "`repeat_bias=on` needs `loss=softmax`: sampled negatives hold too "
                 "few known items to learn it. Use `auto` or `off`. "
                 f"Received: loss={self.loss}."
+            )
+        if self.label_smoothing and self.loss != "softmax":
+            raise ValueError(
+                "`label_smoothing` needs `loss=softmax`; leave it at 0 for others. "
+                f"Received: label_smoothing={self.label_smoothing}, loss={self.loss}."
             )
         return self
 

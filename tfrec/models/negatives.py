@@ -1,5 +1,6 @@
-"""Negatives of the sampled softmax, and how likely an item is to be one."""
+"""Negatives of the sampled losses, and how likely an item is to be one."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -19,6 +20,16 @@ class Negatives(NamedTuple):
     num_in_batch: tf.Tensor
 
 
+def draw_uniform(shape: tf.Tensor | Sequence[int], *, num_items: int) -> tf.Tensor:
+    """Returns int32 item indices, each as likely as any other, with replacement.
+
+    Args:
+        shape: Of the result.
+        num_items: Items of the catalogue.
+    """
+    return NUM_SPECIAL_INDICES + tf.random.uniform(shape, 0, num_items, tf.int32)
+
+
 def draw_negatives(
     target_items: tf.Tensor, *, num_uniform: int, num_items: int
 ) -> Negatives:
@@ -35,9 +46,7 @@ def draw_negatives(
     """
     num_in_batch = tf.minimum(tf.size(target_items), num_uniform)
     in_batch = tf.random.shuffle(target_items)[:num_in_batch]
-    uniform = NUM_SPECIAL_INDICES + tf.random.uniform(
-        [num_uniform], 0, num_items, tf.int32
-    )
+    uniform = draw_uniform([num_uniform], num_items=num_items)
     return Negatives(tf.unique(tf.concat([uniform, in_batch], 0))[0], num_in_batch)
 
 

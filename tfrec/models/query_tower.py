@@ -4,10 +4,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfrec.config import SequenceEncoderName
 from tfrec.features.tokens import Occurrences, Tokens
 from tfrec.models.event_encoder import EventEncoder
+from tfrec.models.sequence_encoders.registry import build_sequence_encoder
 from tfrec.models.text_sequence import SequencePooling, TextSequence
-from tfrec.models.transformer import TransformerEncoder
 
 
 class SearchEncoder(tf.keras.layers.Layer):
@@ -44,7 +45,7 @@ class SearchEncoder(tf.keras.layers.Layer):
 class QueryTower(tf.keras.layers.Layer):
     """Encodes histories, and reads queries off their tokens.
 
-        state = transformer(events)
+        state = encoder(events)
         query = state[token] + texts[token] + sum_a C_a[context_a]
                 + H history + c S(search / |search|)
 
@@ -56,7 +57,7 @@ class QueryTower(tf.keras.layers.Layer):
         embedding_dim: Width of the result.
         num_event_types: Event types of the schema.
         max_history_length: Events that are read.
-        num_layers: Transformer blocks.
+        num_layers: Blocks of the sequence encoder.
         num_heads: Attention heads.
         feedforward_dim: Width of the feed-forward nets.
         dropout: Share of dropped units.
@@ -67,6 +68,7 @@ class QueryTower(tf.keras.layers.Layer):
         text_pooling: How `TextSequence` pools the texts of events; None leaves it
             out.
         reads_histories: Whether there is a `history`; H starts at 0.
+        encoder: Which sequence encoder reads the events.
         **kwargs: Passed to `tf.keras.layers.Layer`.
 
     Call arguments:
@@ -102,6 +104,7 @@ class QueryTower(tf.keras.layers.Layer):
         has_search: bool = False,
         text_pooling: SequencePooling | None = None,
         reads_histories: bool = False,
+        encoder: SequenceEncoderName = "transformer",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -118,6 +121,7 @@ class QueryTower(tf.keras.layers.Layer):
             "has_search": has_search,
             "text_pooling": text_pooling,
             "reads_histories": reads_histories,
+            "encoder": encoder,
         }
         self.embedding_dim = embedding_dim
         self.event_encoder = EventEncoder(
@@ -127,8 +131,14 @@ class QueryTower(tf.keras.layers.Layer):
             use_request_time=use_request_time,
             dropout=dropout,
         )
-        self.encoder = TransformerEncoder(
-            num_layers, num_heads, feedforward_dim, dropout=dropout
+        self.use_request_time = use_request_time
+        self.encoder = build_sequence_encoder(
+            encoder,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            feedforward_dim=feedforward_dim,
+            dropout=dropout,
+            max_tokens=max_history_length + 1,
         )
         self.context_layers = {
             name: tf.keras.layers.Embedding(
@@ -167,7 +177,13 @@ class QueryTower(tf.keras.layers.Layer):
         training: bool = False,
     ) -> tf.Tensor:
         events = self.event_encoder(tokens, items, occurrences, training=training)
-        states = self.encoder(events, tokens.segment_ids, training=training)
+        states = self.encoder(
+            events,
+            tokens.segment_ids,
+            tokens.timestamps,
+            tokens.next_timestamps if self.use_request_time else tokens.timestamps,
+            training=training,
+        )
         if self.text_sequence is not None:
             states += self.text_sequence(states, texts, tokens)
         flat = tf.reshape(states, [-1, self.embedding_dim])

@@ -15,10 +15,9 @@ from tfrec.models.event_searches import (
     request_searches,
     searches_of_batch,
 )
-from tfrec.models.losses import chunked_softmax_loss, sampled_softmax_loss
-from tfrec.models.negatives import draw_negatives, inclusion_probability
 from tfrec.models.query_tower import QueryTower
 from tfrec.models.repeat_bias import RepeatBias, RepeatLogits
+from tfrec.models.retrieval_losses import total_loss
 from tfrec.models.text_sequence import SequencePooling
 from tfrec.models.trainable_model import TrainableModel
 from tfrec.models.trained_texts import TrainedTexts
@@ -139,6 +138,7 @@ class RetrievalModel(TrainableModel):
             has_search=item_table.text is not None,
             text_pooling=text_pooling,
             reads_histories=history_texts is not None,
+            encoder=config.encoder,
         )
         self.history_texts = (
             None if history_texts is None else tf.constant(history_texts, tf.float32)
@@ -283,67 +283,32 @@ class RetrievalModel(TrainableModel):
 
     def call(self, batch: RetrievalBatch, training: bool = False) -> tf.Tensor:
         """Returns the mean loss of a batch over its weights."""
-        if self.settings.loss == "softmax":
-            total = self._exact_loss(batch, training)
-        else:
-            total = self._sampled_loss(batch, training)
+        total = total_loss(self, batch, training=training)
         return total / tf.maximum(tf.reduce_sum(batch.target_weights), 1.0)
 
     def compute_loss(self, inputs: Any, training: bool = False) -> tf.Tensor:
         return self(RetrievalBatch(*inputs), training=training)
 
-    def _exact_loss(self, batch: RetrievalBatch, training: bool) -> tf.Tensor:
-        rows = self.candidate_tower.id_rows(self.all_items, training=training)
-        fresh = self._fresh_texts(batch, training)
-        texts = self.candidate_tower.item_texts(self.all_items, fresh)
-        items = self.candidate_tower(self.all_items, rows, texts)
-        encoded = self._encode_tokens(
-            batch.tokens,
-            tf.gather(items, batch.tokens.item_index),
-            None if texts is None else tf.gather(texts, batch.tokens.item_index),
-            batch.target_tokens,
-            batch.target_context,
-            search=self._searches(batch, training),
-            history=self._histories(batch),
-            searches=self._past_searches(batch),
-            training=training,
-        )
-        candidates = tf.cast(items[NUM_SPECIAL_INDICES:], tf.float32)
-        repeats = encoded.repeats
-        return chunked_softmax_loss(
-            encoded.embeddings * tf.exp(-self.log_temperature),
-            tf.math.l2_normalize(candidates, axis=-1),
-            tf.gather(self.bias_rows, rows[NUM_SPECIAL_INDICES:]) + self.never_shown,
-            batch.target_items - NUM_SPECIAL_INDICES,
-            batch.target_weights,
-            repeat_columns=None if repeats is None else repeats.item_index - 2,
-            repeat_logits=None if repeats is None else repeats.logits,
-            chunk_size=self.settings.softmax_chunk_size,
-        )
+    def encode_batch(
+        self,
+        batch: RetrievalBatch,
+        items: tf.Tensor,
+        texts: tf.Tensor | None,
+        *,
+        training: bool,
+    ) -> EncodedQueries:
+        """Encodes the queries of a training step.
 
-    def _sampled_loss(self, batch: RetrievalBatch, training: bool) -> tf.Tensor:
-        draws = {
-            "num_uniform": self.settings.num_sampled_negatives,
-            "num_items": self.num_items,
-        }
-        negatives, num_in_batch = draw_negatives(batch.target_items, **draws)
-        tokens = tf.reshape(batch.tokens.item_index, [-1])
-        # Only distinct items go through the tower.
-        wanted = tf.concat([tokens, batch.target_items, negatives], axis=0)
-        distinct, place = tf.unique(wanted)
-        rows = self.candidate_tower.id_rows(distinct, training=training)
-        # The bias rides along as one more dimension that every query has at 1.
-        fresh = self._fresh_texts(batch, training)
-        vectors = tf.gather(self._with_bias(distinct, rows, fresh), place)
-        sizes = [tf.size(tokens), tf.size(batch.target_items), tf.size(negatives)]
-        of_tokens, of_positives, of_negatives = tf.split(vectors, sizes)
-        shape = tf.concat([tf.shape(batch.tokens.item_index), [-1]], axis=0)
-        encoded = self._encode_tokens(
+        Args:
+            batch: The step.
+            items: float `[num_rows, num_tokens, embedding_dim]`, vectors of tokens.
+            texts: float, same shape; None if queries read none.
+            training: Whether searches are hidden and units dropped.
+        """
+        return self._encode_tokens(
             batch.tokens,
-            tf.cast(
-                tf.reshape(of_tokens[:, :-1], shape), self.candidate_tower.compute_dtype
-            ),
-            self._token_texts(batch.tokens, fresh),
+            items,
+            texts,
             batch.target_tokens,
             batch.target_context,
             search=self._searches(batch, training),
@@ -352,52 +317,11 @@ class RetrievalModel(TrainableModel):
             training=training,
         )
 
-        def probability(item_index: tf.Tensor) -> tf.Tensor:
-            frequency = tf.constant(self.sampling_frequency)
-            return inclusion_probability(
-                tf.gather(frequency, item_index - NUM_SPECIAL_INDICES),
-                num_in_batch=num_in_batch,
-                **draws,
-            )
-
-        queries = encoded.embeddings * tf.exp(-self.log_temperature)
-        return sampled_softmax_loss(
-            tf.pad(queries, [[0, 0], [0, 1]], constant_values=1.0),
-            _normalised(of_positives),
-            _normalised(of_negatives),
-            positive_item_index=batch.target_items,
-            negative_item_index=negatives,
-            positive_probability=probability(batch.target_items),
-            negative_probability=probability(negatives),
-            weights=batch.target_weights,
-        )
-
-    def _with_bias(
-        self, item_index: tf.Tensor, rows: tf.Tensor, text_rows: tf.Tensor | None
-    ) -> tf.Tensor:
-        """Returns item vectors with the items' bias behind them."""
-        texts = self.candidate_tower.item_texts(item_index, text_rows)
-        vectors = self.candidate_tower(item_index, rows, texts)
-        vectors = tf.cast(vectors, tf.float32)
-        bias = tf.gather(self.bias_rows, rows)
-        return tf.concat([vectors, bias[:, tf.newaxis]], axis=1)
-
-    def _fresh_texts(self, batch: RetrievalBatch, training: bool) -> tf.Tensor | None:
+    def fresh_texts(self, batch: RetrievalBatch, *, training: bool) -> tf.Tensor | None:
         """Returns encoded texts, some of the batch's anew; None for those kept."""
         if self.trained_texts is None or not training:
             return None
         return self.trained_texts(self.candidate_tower.text_rows, batch.target_items)
-
-    def _token_texts(
-        self, tokens: Tokens, text_rows: tf.Tensor | None
-    ) -> tf.Tensor | None:
-        """Returns the texts of the tokens' items; None if queries read none."""
-        if self.query_tower.text_sequence is None:
-            return None
-        flat = tf.reshape(tokens.item_index, [-1])
-        texts = self.candidate_tower.item_texts(flat, text_rows)
-        shape = tf.concat([tf.shape(tokens.item_index), [-1]], axis=0)
-        return None if texts is None else tf.reshape(texts, shape)
 
     def _histories(self, batch: RetrievalBatch) -> tf.Tensor | None:
         if isinstance(batch.target_history, tuple) or self.history_texts is None:
@@ -460,9 +384,3 @@ class RetrievalModel(TrainableModel):
 
 def _given(text: tf.Tensor | tuple[()]) -> tf.Tensor | None:
     return None if isinstance(text, tuple) else text
-
-
-def _normalised(vectors: tf.Tensor) -> tf.Tensor:
-    """L2-normalises vectors but for their last element, the bias."""
-    unit = tf.math.l2_normalize(vectors[:, :-1], axis=-1)
-    return tf.concat([unit, vectors[:, -1:]], axis=1)

@@ -116,6 +116,8 @@ class TransformerEncoder(tf.keras.layers.Layer):
         x: float `[num_rows, num_tokens, dim]`, oldest first.
         segment_ids: int32 `[num_rows, num_tokens]`, 0 is padding; a token reads
             its own segment up to itself.
+        timestamps: Not read; every sequence encoder may be given them.
+        query_timestamps: Not read.
 
     Returns:
         float `[num_rows, num_tokens, dim]`.
@@ -126,6 +128,8 @@ class TransformerEncoder(tf.keras.layers.Layer):
         - Kang, McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018,
           https://arxiv.org/abs/1808.09781.
     """
+
+    block_class = TransformerBlock
 
     def __init__(
         self,
@@ -142,13 +146,18 @@ class TransformerEncoder(tf.keras.layers.Layer):
         self.feedforward_dim = feedforward_dim
         self.dropout_rate = dropout
         self.blocks = [
-            TransformerBlock(num_heads, feedforward_dim, dropout=dropout)
+            self.block_class(num_heads, feedforward_dim, dropout=dropout)
             for _ in range(num_layers)
         ]
         self.norm = tf.keras.layers.LayerNormalization(epsilon=1e-6)
 
     def call(
-        self, x: tf.Tensor, segment_ids: tf.Tensor, training: bool = False
+        self,
+        x: tf.Tensor,
+        segment_ids: tf.Tensor,
+        timestamps: tf.Tensor | None = None,
+        query_timestamps: tf.Tensor | None = None,
+        training: bool = False,
     ) -> tf.Tensor:
         mask = causal_segment_mask(segment_ids)
         for block in self.blocks:

@@ -1,0 +1,237 @@
+"""What the retrieval model minimises: exact softmax, or losses over negatives."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import tensorflow as tf
+
+from tfrec.models.binary_losses import (
+    calibrated_positive_power,
+    generalized_bce_loss,
+    mask_accidental_hits,
+)
+from tfrec.models.label_smoothing import label_smoothing_term
+from tfrec.models.losses import chunked_softmax_loss, sampled_softmax_loss
+from tfrec.models.negatives import (
+    Negatives,
+    draw_negatives,
+    draw_uniform,
+    inclusion_probability,
+)
+from tfrec.schema import NUM_SPECIAL_INDICES
+
+if TYPE_CHECKING:
+    from tfrec.models.retrieval_model import RetrievalBatch, RetrievalModel
+
+
+class Comparison(NamedTuple):
+    """The vectors that a loss over negatives compares; the bias is part of them.
+
+    Attributes:
+        queries: float32 `[num_targets, dim]`, divided by the temperature.
+        positives: float32 `[num_targets, dim]`.
+        negatives: float32 `[num_negatives, dim]`.
+    """
+
+    queries: tf.Tensor
+    positives: tf.Tensor
+    negatives: tf.Tensor
+
+
+def total_loss(
+    model: "RetrievalModel", batch: "RetrievalBatch", *, training: bool
+) -> tf.Tensor:
+    """Returns the loss that `retrieval.loss` names, summed over weighted targets."""
+    losses = {
+        "softmax": _exact_loss,
+        "sampled_softmax": _sampled_softmax,
+        "in_batch": _in_batch_softmax,
+        "gbce": _gbce,
+        "bce": _bce,
+    }
+    return losses[model.settings.loss](model, batch, training)
+
+
+def _exact_loss(
+    model: "RetrievalModel", batch: "RetrievalBatch", training: bool
+) -> tf.Tensor:
+    rows = model.candidate_tower.id_rows(model.all_items, training=training)
+    fresh = model.fresh_texts(batch, training=training)
+    texts = model.candidate_tower.item_texts(model.all_items, fresh)
+    items = model.candidate_tower(model.all_items, rows, texts)
+    encoded = model.encode_batch(
+        batch,
+        tf.gather(items, batch.tokens.item_index),
+        None if texts is None else tf.gather(texts, batch.tokens.item_index),
+        training=training,
+    )
+    candidates = tf.cast(items[NUM_SPECIAL_INDICES:], tf.float32)
+    repeats = encoded.repeats
+    compared = (
+        encoded.embeddings * tf.exp(-model.log_temperature),
+        tf.math.l2_normalize(candidates, axis=-1),
+        tf.gather(model.bias_rows, rows[NUM_SPECIAL_INDICES:]) + model.never_shown,
+        batch.target_items - NUM_SPECIAL_INDICES,
+        batch.target_weights,
+    )
+    known: dict[str, Any] = {
+        "repeat_columns": None if repeats is None else repeats.item_index - 2,
+        "repeat_logits": None if repeats is None else repeats.logits,
+    }
+    loss = chunked_softmax_loss(
+        *compared, **known, chunk_size=model.settings.softmax_chunk_size
+    )
+    if model.settings.label_smoothing:
+        term = label_smoothing_term(*compared, **known)
+        loss += model.settings.label_smoothing * term
+    return loss
+
+
+def _sampled_softmax(
+    model: "RetrievalModel", batch: "RetrievalBatch", training: bool
+) -> tf.Tensor:
+    num_uniform = model.settings.num_sampled_negatives
+    negatives = draw_negatives(
+        batch.target_items, num_uniform=num_uniform, num_items=model.num_items
+    )
+    return _corrected_softmax(model, batch, negatives, num_uniform, training)
+
+
+def _in_batch_softmax(
+    model: "RetrievalModel", batch: "RetrievalBatch", training: bool
+) -> tf.Tensor:
+    distinct = tf.unique(batch.target_items)[0]
+    negatives = Negatives(distinct, tf.size(batch.target_items))
+    return _corrected_softmax(model, batch, negatives, 0, training)
+
+
+def _corrected_softmax(
+    model: "RetrievalModel",
+    batch: "RetrievalBatch",
+    negatives: Negatives,
+    num_uniform: int,
+    training: bool,
+) -> tf.Tensor:
+    """The softmax over positives and shared negatives, with logQ."""
+
+    def probability(item_index: tf.Tensor) -> tf.Tensor:
+        frequency = tf.constant(model.sampling_frequency)
+        return inclusion_probability(
+            tf.gather(frequency, item_index - NUM_SPECIAL_INDICES),
+            num_in_batch=negatives.num_in_batch,
+            num_uniform=num_uniform,
+            num_items=model.num_items,
+        )
+
+    compared = _compare(model, batch, negatives.item_index, training)
+    return sampled_softmax_loss(
+        *compared,
+        positive_item_index=batch.target_items,
+        negative_item_index=negatives.item_index,
+        positive_probability=probability(batch.target_items),
+        negative_probability=probability(negatives.item_index),
+        weights=batch.target_weights,
+    )
+
+
+def _gbce(
+    model: "RetrievalModel", batch: "RetrievalBatch", training: bool
+) -> tf.Tensor:
+    """Every target is compared with the same uniform negatives: one matrix product."""
+    drawn = draw_uniform(
+        [model.settings.num_sampled_negatives], num_items=model.num_items
+    )
+    negatives = tf.unique(drawn)[0]
+    compared = _compare(model, batch, negatives, training)
+    mask = mask_accidental_hits(batch.target_items, negatives[tf.newaxis])
+    return generalized_bce_loss(
+        tf.reduce_sum(compared.queries * compared.positives, axis=-1),
+        tf.matmul(compared.queries, compared.negatives, transpose_b=True),
+        mask,
+        batch.target_weights,
+        positive_power=calibrated_positive_power(
+            mask,
+            num_items=model.num_items,
+            calibration=model.settings.gbce_calibration,
+        ),
+    )
+
+
+def _bce(model: "RetrievalModel", batch: "RetrievalBatch", training: bool) -> tf.Tensor:
+    """Every target has uniform negatives of its own."""
+    num_negatives = model.settings.num_bce_negatives
+    shape = tf.stack([tf.size(batch.target_items), num_negatives])
+    negatives = draw_uniform(shape, num_items=model.num_items)
+    compared = _compare(model, batch, tf.reshape(negatives, [-1]), training)
+    width = tf.shape(compared.queries)[1]
+    own = tf.reshape(compared.negatives, [-1, num_negatives, width])
+    return generalized_bce_loss(
+        tf.reduce_sum(compared.queries * compared.positives, axis=-1),
+        tf.reduce_sum(compared.queries[:, tf.newaxis] * own, axis=-1),
+        mask_accidental_hits(batch.target_items, negatives),
+        batch.target_weights,
+    )
+
+
+def _compare(
+    model: "RetrievalModel",
+    batch: "RetrievalBatch",
+    negatives: tf.Tensor,
+    training: bool,
+) -> Comparison:
+    """Encodes the queries of a step, their positives and `[num_negatives]` items."""
+    tokens = tf.reshape(batch.tokens.item_index, [-1])
+    # Only distinct items go through the tower.
+    wanted = tf.concat([tokens, batch.target_items, negatives], axis=0)
+    distinct, place = tf.unique(wanted)
+    rows = model.candidate_tower.id_rows(distinct, training=training)
+    fresh = model.fresh_texts(batch, training=training)
+    # The bias rides along as one more dimension that every query has at 1.
+    vectors = tf.gather(_with_bias(model, distinct, rows, fresh), place)
+    sizes = [tf.size(tokens), tf.size(batch.target_items), tf.size(negatives)]
+    of_tokens, of_positives, of_negatives = tf.split(vectors, sizes)
+    shape = tf.concat([tf.shape(batch.tokens.item_index), [-1]], axis=0)
+    encoded = model.encode_batch(
+        batch,
+        tf.cast(
+            tf.reshape(of_tokens[:, :-1], shape), model.candidate_tower.compute_dtype
+        ),
+        _token_texts(model, batch, fresh),
+        training=training,
+    )
+    queries = encoded.embeddings * tf.exp(-model.log_temperature)
+    return Comparison(
+        tf.pad(queries, [[0, 0], [0, 1]], constant_values=1.0),
+        _normalised(of_positives),
+        _normalised(of_negatives),
+    )
+
+
+def _with_bias(
+    model: "RetrievalModel",
+    item_index: tf.Tensor,
+    rows: tf.Tensor,
+    text_rows: tf.Tensor | None,
+) -> tf.Tensor:
+    """Returns item vectors with the items' bias behind them."""
+    texts = model.candidate_tower.item_texts(item_index, text_rows)
+    vectors = tf.cast(model.candidate_tower(item_index, rows, texts), tf.float32)
+    bias = tf.gather(model.bias_rows, rows)
+    return tf.concat([vectors, bias[:, tf.newaxis]], axis=1)
+
+
+def _token_texts(
+    model: "RetrievalModel", batch: "RetrievalBatch", text_rows: tf.Tensor | None
+) -> tf.Tensor | None:
+    """Returns the texts of the tokens' items; None if queries read none."""
+    if model.query_tower.text_sequence is None:
+        return None
+    flat = tf.reshape(batch.tokens.item_index, [-1])
+    texts = model.candidate_tower.item_texts(flat, text_rows)
+    shape = tf.concat([tf.shape(batch.tokens.item_index), [-1]], axis=0)
+    return None if texts is None else tf.reshape(texts, shape)
+
+
+def _normalised(vectors: tf.Tensor) -> tf.Tensor:
+    """L2-normalises vectors but for their last element, the bias."""
+    unit = tf.math.l2_normalize(vectors[:, :-1], axis=-1)
+    return tf.concat([unit, vectors[:, -1:]], axis=1)

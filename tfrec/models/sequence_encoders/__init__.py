@@ -1,0 +1,1 @@
+"""Sequence encoders: what a shopper wants next, read off their events."""
