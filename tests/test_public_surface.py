@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SOURCES = [p for p in sorted((ROOT / "tfrec").rglob("*.py"))]
-COMMANDS = ("simulate", "prepare", "train", "evaluate", "report")
+COMMANDS = ("simulate", "prepare", "train", "tune", "evaluate", "report")
 
 
 def run_python(code: str) -> str:

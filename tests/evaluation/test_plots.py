@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from tfrec.evaluation import plots
-from tfrec.evaluation.plots import plot_metrics, plot_training_curves
+from tfrec.evaluation.plots import plot_metrics, plot_training_curves, plot_trials
 
 HISTORY = {
     "epoch": [1, 2, 3],
@@ -104,3 +104,22 @@ def test_log_whose_targets_are_all_of_one_kind_has_one_panel(
     }
     plot_metrics(metrics, tmp_path / "metrics.png")
     assert len(figures[0].axes) == 1
+
+
+def test_trials_show_the_best_so_far_and_pruned_ones_are_never_it(
+    tmp_path: Path, figures: list[Figure]
+) -> None:
+    plot_trials(
+        [0, 1, 2, 4],
+        [0.2, 0.9, 0.1, 0.3],
+        tmp_path / "history.png",
+        pruned=[False, True, False, False],
+        metric="NDCG@10",
+    )
+    (axes,) = figures[0].axes
+    assert np.asarray(axes.lines[0].get_ydata()).tolist() == [0.2, 0.2, 0.3]
+    assert np.asarray(axes.lines[0].get_xdata()).tolist() == [0, 2, 4]
+    ended, pruned = axes.collections
+    assert len(np.asarray(ended.get_offsets())) == 3
+    assert np.asarray(pruned.get_offsets()).tolist() == [[1, 0.9]]
+    assert imread(tmp_path / "history.png").std() > 0

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,31 @@ def test_fit_leaves_the_weights_of_the_best_epoch(tmp_path):
 def test_fit_ends_when_no_better_epoch_comes(tmp_path):
     _, history, _ = fit_slope(tmp_path, [0.5, 0.4, 0.3, 0.9], patience=2)
     assert history["epoch"] == [1, 2, 3]
+
+
+def test_history_is_told_after_each_epoch_and_an_error_ends_the_fit(tmp_path):
+    told: list[list[float]] = []
+
+    def after_epoch(history: Mapping[str, list[float]]) -> None:
+        told.append(list(history["validation_NDCG@5"]))
+        if len(told) == 2:
+            raise Killed
+
+    model = Slope()
+    model.compile(optimizer=tf.keras.optimizers.Adam(0.1))
+    with pytest.raises(Killed):
+        fit(
+            model,
+            tf.data.Dataset.from_tensors(tf.ones([1])).repeat(),
+            name="retrieval",
+            path=tmp_path,
+            stage=StageConfig(max_epochs=4, patience=4),
+            steps_per_epoch=1,
+            metric="NDCG@5",
+            validate=lambda: {"NDCG@5": 0.1 * (len(told) + 1)},
+            after_epoch=after_epoch,
+        )
+    assert told == [[0.1], [0.1, 0.2]]
 
 
 def test_continued_fit_equals_one_that_was_never_killed(tmp_path):

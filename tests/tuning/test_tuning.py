@@ -79,6 +79,7 @@ def test_trials_keep_curves_and_configuration_but_no_weights(searched):
         assert not (folder / "ranking").exists()
 
 
+@pytest.mark.slow
 def test_trial_trains_exactly_as_a_run_that_has_the_test_split(searched, tmp_path):
     """So what a trial finds holds for `tfrec train`, and the test changed nothing."""
     study, _ = searched
@@ -118,6 +119,7 @@ def test_finished_study_trains_nothing_more_and_a_longer_budget_goes_on(searched
     assert len(continued.trials()) == 4
 
 
+@pytest.mark.slow
 def test_both_stages_are_decided_by_the_validation_of_ranking(configure, tmp_path):
     config = configure(stages="both", space={"ranking.dropout": {"choices": [0.1]}})
     config = apply_values(config, {"tune.trials": 1})
@@ -129,6 +131,7 @@ def test_both_stages_are_decided_by_the_validation_of_ranking(configure, tmp_pat
     assert trial.params == {"ranking.dropout": 0.1}
 
 
+@pytest.mark.slow
 def test_ranking_alone_shares_one_retrieval_model(configure, tmp_path):
     space = {"ranking.dropout": {"low": 0.0, "high": 0.5}}
     config = configure(stages="ranking", space=space)
@@ -141,6 +144,7 @@ def test_ranking_alone_shares_one_retrieval_model(configure, tmp_path):
         assert not (folder / "retrieval").exists()
 
 
+@pytest.mark.slow
 def test_another_metric_decides_and_goes_into_the_best_settings(configure, tmp_path):
     config = configure(metric="HR@1", trials=1)
     study = tune(config, folder=tmp_path / "tuning", say=lambda _: None)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import optuna
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 from rich.box import SIMPLE_HEAD
@@ -114,7 +115,11 @@ def to_json(
         "tune": config.tune.model_dump(mode="json"),
         "seed": config.seed,
         "space": {one.key: one.describe() for one in space},
-        "versions": {**library_versions(), **git_state()},
+        "versions": {
+            **library_versions(),
+            "optuna": optuna.__version__,
+            **git_state(),
+        },
         "trials": [_trial_json(trial) for trial in trials],
     }
 
