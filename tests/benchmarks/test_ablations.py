@@ -23,8 +23,8 @@ ROWS: dict[str, Any] = {
 def write_run(work_dir: Path, name: str, seed: int, values: list[float]) -> None:
     path = work_dir / f"shop-{name}-seed{seed}"
     path.mkdir(parents=True)
-    metric = np.array(values, np.float32)
-    np.savez(path / "values.npz", **{"retrieval/all/NDCG@10": metric})
+    arrays: dict[str, Any] = {"retrieval/all/NDCG@10": np.array(values, np.float32)}
+    np.savez(path / "values.npz", **arrays)
     (path / "metrics.json").write_text(json.dumps({"reference": "retrieval"}))
     (path / "timings.json").write_text(json.dumps({"retrieval": 60, "evaluate": 30}))
     versions = {"git_commit": "abcdef1234567890", "git_dirty": False, "num_cpus": 2}
