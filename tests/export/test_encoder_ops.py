@@ -36,18 +36,18 @@ def test_a_stock_server_answers_as_the_trained_encoder_does(
         return {"query": model.encode(asked, model.item_vectors()).embeddings}
 
     path = str(tmp_path / "1")
-    module = tf.Module()
-    module.kept = model.variables  # The model itself would save its training, too.
-    tf.saved_model.save(module, path, signatures={"serving_default": embed})
+    # The model itself would save its training, too.
+    kept = tf.train.Checkpoint(variables=model.variables)
+    tf.saved_model.save(kept, path, signatures={"serving_default": embed})
     check_known_ops(Path(path))
     inputs = {
         "items": np.array([[2, 3, 4], [5, 0, 0]]),
         "times": np.array([[10, 500, 90_000], [7, 0, 0]]),
         "now": np.array([100_000, 9]),
     }
-    expected = embed(
-        tf.constant(inputs["items"], tf.int32), inputs["times"], inputs["now"]
-    )["query"]
+    kinds = (tf.int32, tf.int64, tf.int64)
+    tensors = map(tf.constant, inputs.values(), kinds)
+    expected = embed(*tensors)["query"]
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         loaded = tf.compat.v1.saved_model.load(session, ["serve"], path)
         signature = loaded.signature_def["serving_default"]

@@ -89,6 +89,18 @@ def test_in_batch_softmax_compares_with_the_other_targets_and_corrects_them(batc
     np.testing.assert_allclose(model(batch), np.mean(losses), rtol=1e-4)
 
 
+def test_in_batch_frequencies_follow_the_targets_of_training(batch):
+    model = build("in_batch")
+    frequency = model.target_frequency
+    assert frequency is not None
+    model(batch)
+    np.testing.assert_array_equal(frequency.counts, np.zeros(NUM_ITEMS))
+    for _ in range(2):
+        model(batch, training=True)
+    expected = 2 * np.bincount(batch.target_items.numpy() - 2, minlength=NUM_ITEMS)
+    np.testing.assert_array_equal(frequency.counts, expected)
+
+
 def test_label_smoothing_reaches_the_exact_softmax(batch):
     model = build("softmax", label_smoothing=0.3)
     scores = score_rows(model, batch)

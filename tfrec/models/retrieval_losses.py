@@ -93,7 +93,10 @@ def _sampled_softmax(
     negatives = draw_negatives(
         batch.target_items, num_uniform=num_uniform, num_items=model.num_items
     )
-    return _corrected_softmax(model, batch, negatives, num_uniform, training)
+    frequency = tf.constant(model.sampling_frequency)
+    return _corrected_softmax(
+        model, batch, negatives, frequency, num_uniform=num_uniform, training=training
+    )
 
 
 def _in_batch_softmax(
@@ -101,20 +104,26 @@ def _in_batch_softmax(
 ) -> tf.Tensor:
     distinct = tf.unique(batch.target_items)[0]
     negatives = Negatives(distinct, tf.size(batch.target_items))
-    return _corrected_softmax(model, batch, negatives, 0, training)
+    if model.target_frequency is None:
+        raise ValueError("`in_batch` needs a model that was built with this loss.")
+    frequency = model.target_frequency(batch.target_items, training=training)
+    return _corrected_softmax(
+        model, batch, negatives, frequency, num_uniform=0, training=training
+    )
 
 
 def _corrected_softmax(
     model: "RetrievalModel",
     batch: "RetrievalBatch",
     negatives: Negatives,
+    frequency: tf.Tensor,
+    *,
     num_uniform: int,
     training: bool,
 ) -> tf.Tensor:
     """The softmax over positives and shared negatives, with logQ."""
 
     def probability(item_index: tf.Tensor) -> tf.Tensor:
-        frequency = tf.constant(model.sampling_frequency)
         return inclusion_probability(
             tf.gather(frequency, item_index - NUM_SPECIAL_INDICES),
             num_in_batch=negatives.num_in_batch,

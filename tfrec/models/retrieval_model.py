@@ -18,6 +18,7 @@ from tfrec.models.event_searches import (
 from tfrec.models.query_tower import QueryTower
 from tfrec.models.repeat_bias import RepeatBias, RepeatLogits
 from tfrec.models.retrieval_losses import total_loss
+from tfrec.models.streaming_frequency import StreamingFrequency
 from tfrec.models.text_sequence import SequencePooling
 from tfrec.models.trainable_model import TrainableModel
 from tfrec.models.trained_texts import TrainedTexts
@@ -165,6 +166,11 @@ class RetrievalModel(TrainableModel):
         # Additive smoothing keeps unseen items finite.
         frequency = (counts + 0.5) / (counts.sum() + 0.5 * len(counts))
         self.sampling_frequency = frequency.astype(np.float32)
+        self.target_frequency = (
+            StreamingFrequency(frequency.tolist())
+            if config.loss == "in_batch"
+            else None
+        )
         smoothed = np.log(np.pad(counts, (NUM_SPECIAL_INDICES, 0)) + 0.5)
         start = smoothed - smoothed[NUM_SPECIAL_INDICES:].mean()
         # By id row: items that training never saw share that of the unknown item.

@@ -38,8 +38,8 @@ class GruEncoder(tf.keras.layers.Layer):
         h = GRU_n(... GRU_1(x));  state = norm(W h + b)
 
     The state is set back to zeros at the start of every segment, so that packed
-    rows give what their histories give alone. Each step waits for the one before:
-    it trains slower than attention, and serves long histories as well as short ones.
+    rows give what their histories give alone. Each step waits for the one before, so
+    that it trains and answers more slowly than attention of the same width.
 
     Args:
         num_layers: Recurrent layers; 0 only projects and normalises.
