@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tfrec.config import ExperimentConfig, RankingConfig
@@ -86,12 +86,14 @@ def switch_rows(config: ExperimentConfig) -> list[Row]:
         *_history_rows(config, config.ranking),
         *_list_rows(config),
     ]
-    settings = config.ranking
-    return [
-        row
-        for row in rows
-        if any(getattr(settings, name) != value for name, value in row.changes.items())
-    ]
+    changing = [_without_default(row, config.ranking) for row in rows]
+    return [row for row in changing if row.changes]
+
+
+def _without_default(row: Row, settings: RankingConfig) -> Row:
+    """Returns the row without what is the default anyway."""
+    changes = {k: v for k, v in row.changes.items() if getattr(settings, k) != v}
+    return replace(row, changes=changes)
 
 
 def _task_rows(

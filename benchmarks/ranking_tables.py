@@ -12,7 +12,6 @@ from rich.table import Table
 from benchmarks.quality_tables import (
     count_wins,
     describe_protocol,
-    describe_runs,
     difference_text,
     markdown_table,
     score_text,
@@ -107,7 +106,7 @@ def markdown(result: Mapping[str, Any]) -> str:
             *markdown_table(*difference_rows(result, reference)),
             "",
         ]
-    return "\n".join([*lines, describe_runs(result), ""])
+    return "\n".join([*lines, describe_machine(result), ""])
 
 
 def describe(result: Mapping[str, Any]) -> str:
@@ -122,15 +121,35 @@ def describe(result: Mapping[str, Any]) -> str:
     )
 
 
+def describe_machine(result: Mapping[str, Any]) -> str:
+    """Says how long rows took, on what, and of which commit."""
+    minutes = ", ".join(f"{seconds / 60:.0f}" for seconds in result["seconds"])
+    commits = ", ".join(commit[:12] for commit in result["git_commits"])
+    dirty = ", with uncommitted changes" if result["git_dirty"] else ""
+    return (
+        f"Training ranking and rivals, candidates included, took {minutes} minutes a "
+        f"seed on {result['machine']} (shared). Commit {commits}{dirty}."
+    )
+
+
 def print_tables(result: Mapping[str, Any], console: Console) -> None:
     """Prints the tables and what they say."""
-    named = [(f"Ranking: {result['config']}", score_rows(result))]
+    named = [(f"Ranking: {result['config']}", _without_changes(*score_rows(result)))]
     chosen = [r for r in (RETRIEVAL, LAMBDAMART) if r in result["differences"]]
     named += [(f"Minus {name}", difference_rows(result, name)) for name in chosen]
     for title, (header, rows) in named:
         print_table(title, header, rows, console=console)
-    for line in (*verdicts(result), describe(result), describe_runs(result)):
+    for line in (*verdicts(result), describe(result), describe_machine(result)):
         console.print(escape(line), highlight=False)
+
+
+def _without_changes(
+    header: list[str], rows: list[list[str]]
+) -> tuple[list[str], list[list[str]]]:
+    """Leaves out the column that a terminal has no room for."""
+    place = header.index("changes")
+    kept = [row[:place] + row[place + 1 :] for row in (header, *rows)]
+    return kept[0], kept[1:]
 
 
 def print_table(
