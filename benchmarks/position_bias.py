@@ -99,8 +99,17 @@ def make_shop(parent: Path, *, size: str, console: Console) -> list[str]:
 
 
 def add_bids(path: Path, *, seed: int) -> None:
-    """Adds what is paid for a click on each item: log-normal, known to nobody else."""
+    """Adds what is paid for a click on each item: log-normal, by chance.
+
+    Raises:
+        ValueError: If there are bids.
+    """
     table = pq.read_table(path)
+    if BID in table.column_names:
+        raise ValueError(
+            f"Bids are added to a catalogue without. Received: '{path}' with a column "
+            f"'{BID}'. Delete the shop's folder and run again."
+        )
     rng = np.random.default_rng([seed, 5])
     bids = np.round(np.exp(_BID_SIGMA * rng.normal(size=len(table))), 4)
     pq.write_table(table.append_column(BID, pa.array(bids)), path)

@@ -22,6 +22,7 @@ MAX_CANDIDATES = 3_000_000  # Rows that rivals learn from; bounds their memory.
 _LEAVES = (7, 15, 31, 63)  # Of a tree; held-out users choose.
 _MAX_TREES = 1_000
 _PATIENCE = 50  # Trees without a better NDCG on held-out users.
+_MIN_ROWS_FOR_THREADS = 100_000  # Below, threads wait longer than they work.
 _BATCH_SIZE = 256
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -120,6 +121,7 @@ def fit_lambdamart(
     """
     import lightgbm
 
+    threads = None if len(train.features) >= _MIN_ROWS_FOR_THREADS else 1
     best: Any = None
     chosen: dict[str, Any] = {}
     for num_leaves in _LEAVES:
@@ -131,6 +133,7 @@ def fit_lambdamart(
             random_state=seed,
             deterministic=True,
             force_row_wise=True,
+            n_jobs=threads,
             verbose=-1,
         )
         ranker.fit(
