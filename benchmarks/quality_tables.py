@@ -40,7 +40,7 @@ def score_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         [
             name,
             *(
-                _score(groups[group][metric], varies=several and name in MODELS)
+                score_text(groups[group][metric], varies=several and name in MODELS)
                 for group, metric in columns(result)
             ),
         ]
@@ -55,7 +55,7 @@ def difference_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str
     rows = []
     for name, groups in result["differences"].items():
         cells = [groups[group][metric] for group, metric in columns(result)]
-        rows.append([name, *map(_difference, cells)])
+        rows.append([name, *map(difference_text, cells)])
     return header, rows
 
 
@@ -69,7 +69,7 @@ def verdicts(result: Mapping[str, Any]) -> list[str]:
     num_seeds = len(result["seeds"])
     rivals = [n for n in result["differences"] if n not in (*MODELS, ORACLE)]
     for group, metric in columns(result):
-        wins = {n: _wins(result["differences"][n][group][metric]) for n in rivals}
+        wins = {n: count_wins(result["differences"][n][group][metric]) for n in rivals}
         rest = [
             f"{n} with {w} of {num_seeds}" for n, w in wins.items() if w < num_seeds
         ]
@@ -227,16 +227,18 @@ def _title(result: Mapping[str, Any], group: str, metric: str) -> str:
     return metric if result["protocol"]["exclude_seen"] else f"{group} {metric}"
 
 
-def _score(value: Mapping[str, Any], *, varies: bool) -> str:
+def score_text(value: Mapping[str, Any], *, varies: bool) -> str:
+    """Writes a mean with its interval and, where it varies, its deviation."""
     low, high = _bounds(value)
     spread = f" ± {value['sd']:.4f}" if varies else ""
     return f"{value['mean']:.4f}{spread} [{low:.4f}, {high:.4f}]"
 
 
-def _difference(value: Mapping[str, Any]) -> str:
+def difference_text(value: Mapping[str, Any]) -> str:
+    """Writes a difference with its interval and the number of seeds that are sure."""
     low, high = _bounds(value)
     text = f"{value['mean']:+.4f} [{low:+.4f}, {high:+.4f}]"
-    return f"{text} {_wins(value)}/{len(value['intervals'])}"
+    return f"{text} {count_wins(value)}/{len(value['intervals'])}"
 
 
 def _bounds(value: Mapping[str, Any]) -> tuple[float, float]:
@@ -245,7 +247,7 @@ def _bounds(value: Mapping[str, Any]) -> tuple[float, float]:
     return sum(lows) / len(lows), sum(highs) / len(highs)
 
 
-def _wins(value: Mapping[str, Any]) -> int:
+def count_wins(value: Mapping[str, Any]) -> int:
     """Counts the seeds whose interval lies above 0."""
     return sum(low > 0 for low, _ in value["intervals"])
 

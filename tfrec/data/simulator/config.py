@@ -114,6 +114,11 @@ class SimulatorConfig(BaseModel):
         0.14, ge=0, le=1, description="A list is shown after an organic view."
     )
     list_length: int = Field(10, ge=1, le=20, description="Items of a list.")
+    list_order: Literal["random", "popularity"] = Field(
+        "random",
+        description="Places of a list: as drawn, or the most popular first, which "
+        "makes clicks say less about interest.",
+    )
     position_bias: float = Field(
         0.8, ge=0, description="eta: place p is examined with 1 / p ^ eta."
     )

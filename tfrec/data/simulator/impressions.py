@@ -4,6 +4,9 @@ The place p of a list is examined with probability 1 / p^eta, which is logged
 as `propensity`; an examined item is clicked if it interests:
 
     P(click) = 1 / p^eta · interest(item)
+
+Places are drawn, or go by popularity (`list_order`): then what is popular is seen,
+and clicked, more than it interests.
 """
 
 from dataclasses import dataclass
@@ -30,12 +33,14 @@ class Shelf:
         popular: float64 `[num_items + 1]`, running popularity in `order`.
         in_leaf: float64 `[num_items + 1]`, running root of popularity in
             catalogue order, where the items of a leaf follow one another.
+        popularity: float64 `[num_items]`, in catalogue order.
     """
 
     order: np.ndarray
     launch: np.ndarray
     popular: np.ndarray
     in_leaf: np.ndarray
+    popularity: np.ndarray
 
     @classmethod
     def build(cls, catalogue: Catalogue) -> Self:
@@ -50,6 +55,7 @@ class Shelf:
             launch=catalogue.launch[order],
             popular=running(catalogue.popularity[order]),
             in_leaf=running(np.sqrt(catalogue.popularity)),
+            popularity=catalogue.popularity,
         )
 
     def draw(
@@ -134,7 +140,7 @@ def show_lists(
     Args:
         shelf: Logging policy.
         demand: Tables of the catalogue.
-        config: Position bias.
+        config: Position bias and order.
         page_item: int32 `[n]`, never shown in its own list.
         time: int64 `[n]`, unix seconds.
         profile: int32 `[n]`, running intents.
@@ -143,6 +149,9 @@ def show_lists(
     """
     draws = draws.reshape(3, -1, len(page_item))
     items = shelf.draw(demand, demand.leaf[page_item], time=time, draws=draws[:2])
+    if config.list_order == "popularity":
+        order = np.argsort(-shelf.popularity[items], axis=1, kind="stable")
+        items = np.take_along_axis(items, order, axis=1)
     keep = items != page_item[:, None]
     for place in range(1, items.shape[1]):
         keep[:, place] &= (items[:, :place] != items[:, place, None]).all(axis=1)
