@@ -20,8 +20,7 @@ MIN_EVENTS_OF_CURVE = 200  # For a curve of any form.
 _MIN_EVENTS_OF_KNOT = 20
 _MIN_SLOPE = 0.01  # What is all but level would tie candidates in float32.
 _MIN_WIDTH = 1e-3  # Of a segment, in logits.
-_MAX_SHIFT = 50.0
-_UNREGULARISED = 1e12
+_WIDEST_LOGIT = 50.0  # A probability of 1e-22.
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,10 @@ def fit_calibrator(
         return _fit_isotonic(logits, labels)
     slope, has_shift = 1.0, kind != "temperature"
     if kind != "shift":
+        # The ridge of 1 is next to nothing beside `MIN_EVENTS_OF_SLOPE` events, and
+        # keeps the slope finite where events and others do not overlap.
         model = LogisticRegression(
-            C=_UNREGULARISED, fit_intercept=has_shift, solver="newton-cholesky"
+            C=1.0, fit_intercept=has_shift, solver="newton-cholesky"
         ).fit(logits[:, None], labels)
         slope = max(float(model.coef_[0, 0]), _MIN_SLOPE)
     shift = _shift(slope * logits, labels) if has_shift else 0.0
@@ -101,7 +102,8 @@ def _shift(logits: np.ndarray, labels: np.ndarray) -> float:
     def excess(shift: float) -> float:
         return float(expit(logits + shift).mean() - wanted)
 
-    return root_scalar(excess, bracket=(-_MAX_SHIFT, _MAX_SHIFT), xtol=1e-6).root
+    widest = np.abs(logits).max() + _WIDEST_LOGIT
+    return root_scalar(excess, bracket=(-widest, widest), xtol=1e-6).root
 
 
 def _fit_isotonic(logits: np.ndarray, labels: np.ndarray) -> Calibrator:
