@@ -7,6 +7,7 @@ from tfrec.evaluation.head_metrics import (
     area_under_curve,
     bin_sums,
     calibration_error,
+    calibration_noise,
     equal_mass_bins,
     list_metrics,
     log_losses,
@@ -119,3 +120,14 @@ def test_bins_have_equal_mass_and_equal_logits_stay_together():
     assert np.bincount(bins).tolist() == [5] * 20
     assert (np.diff(bins[np.argsort(logits)]) >= 0).all()
     assert len(set(equal_mass_bins(np.zeros(50), num_bins=20))) == 1
+
+
+def test_noise_is_the_mean_error_of_a_head_that_is_right():
+    random = np.random.default_rng(0)
+    probabilities = random.beta(1, 10, 4_000)
+    logits = logit(probabilities)
+    errors = [
+        calibration_error(bin_sums(random.random(4_000) < probabilities, logits))
+        for _ in range(300)
+    ]
+    assert calibration_noise(logits) == pytest.approx(np.mean(errors), rel=0.05)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.test_recommender import make_ranking_model
 from tests.models.test_ranking_tasks import SCHEMA as FUNNEL_SCHEMA
 from tests.models.test_ranking_tasks import TYPES
+from tests.models.test_recommender import make_ranking_model
 from tests.models.toys import SCHEMA, plain_item_table, request, toy_model
 from tfrec.config import RankingConfig
 from tfrec.models.calibration import NUM_KNOTS, Calibration, build_calibration
@@ -109,7 +109,8 @@ def test_what_does_not_rise_is_refused(broken):
 
 
 def test_configuration_chooses_whether_and_by_what():
-    assert build_calibration(RankingConfig(calibration="none"), num_heads=1, context_sizes={}) is None  # fmt: skip
+    off = RankingConfig(calibration="none")
+    assert build_calibration(off, num_heads=1, context_sizes={}) is None
     common = build_calibration(RankingConfig(), num_heads=3, context_sizes={})
     assert common is not None
     assert (common.num_heads, common.num_slices) == (3, 1)

@@ -4,16 +4,15 @@ from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
+from tfrec.models.calibration import NUM_KNOTS
 from tfrec.training.calibrators import (
     IDENTITY,
-    MIN_EVENTS,
     MIN_EVENTS_OF_CURVE,
     MIN_EVENTS_OF_SLOPE,
     CalibratorKind,
     affordable_kind,
     fit_calibrator,
 )
-from tfrec.models.calibration import NUM_KNOTS
 
 KINDS: list[CalibratorKind] = ["temperature", "platt", "isotonic"]
 
@@ -120,8 +119,8 @@ def test_equal_logits_give_one_knot():
 @pytest.mark.parametrize(
     ("num_events", "kind"),
     [
-        (MIN_EVENTS - 1, "identity"),
-        (MIN_EVENTS, "shift"),
+        (1, "shift"),
+        (MIN_EVENTS_OF_SLOPE - 1, "shift"),
         (MIN_EVENTS_OF_SLOPE, "platt"),
         (MIN_EVENTS_OF_CURVE, "isotonic"),
     ],
@@ -135,18 +134,28 @@ def test_few_events_give_a_simpler_curve(num_events, kind):
         assert fit_calibrator("isotonic", logits, ~labels).kind == kind
 
 
-def test_a_shift_keeps_differences():
+def test_a_shift_keeps_differences_and_goes_as_far_as_events_carry():
     logits = np.linspace(-6.0, 1.0, 5_000)
     labels = np.arange(5_000) % 250 == 0  # 20 events.
     found = fit_calibrator("platt", logits, labels)
     assert found.kind == "shift"
     np.testing.assert_allclose(np.diff(found(logits)), np.diff(logits))
-    assert expit(found(logits)).mean() == pytest.approx(20 / 5_000)
+    expected = expit(logits).sum()
+    wanted = expected * (5 + 20) / (5 + expected)
+    assert expit(found(logits)).sum() == pytest.approx(wanted, rel=1e-4)
+    # The same of the other outcome.
+    other = fit_calibrator("platt", -logits, ~labels)
+    np.testing.assert_allclose(other(-logits), -found(logits), atol=1e-4)
 
 
-@pytest.mark.parametrize("labels", [np.zeros(50, bool), np.ones(50, bool)])
-def test_without_both_outcomes_nothing_changes(labels):
-    found = fit_calibrator("isotonic", np.linspace(-1, 1, 50), labels)
-    assert found is IDENTITY
-    assert found(np.array([0.3])) == pytest.approx(0.3)
+@pytest.mark.parametrize("happens", [False, True])
+def test_without_both_outcomes_probabilities_move_but_stay_possible(happens):
+    logits = np.linspace(-1, 1, 50)  # 25 are expected.
+    found = fit_calibrator("isotonic", logits, np.full(50, happens))
+    rarer = expit(-found(logits) if happens else found(logits)).sum()
+    assert rarer == pytest.approx(25 * 5 / (5 + 25), rel=1e-4)
+
+
+def test_without_candidates_nothing_changes():
     assert fit_calibrator("platt", np.zeros(0), np.zeros(0, bool)) is IDENTITY
+    assert IDENTITY(np.array([0.3])) == pytest.approx(0.3)

@@ -145,6 +145,25 @@ def calibration_error(sums: np.ndarray) -> np.ndarray:
     return _ratio(gaps, count.sum(axis=-1), empty=np.nan)
 
 
+def calibration_noise(logits: np.ndarray) -> float:
+    """Returns the calibration error that chance alone would make: its lowest level.
+
+    A head that is right draws the events of a bin with variance sum p (1 - p), so
+
+        E |mean probability - share of events| = sqrt(2 / pi sum p (1 - p)) / n_b
+
+    by the normal approximation.
+
+    Args:
+        logits: float `[num_candidates]`.
+    """
+    if not len(logits):
+        return float("nan")
+    probabilities = expit(logits.astype(np.float64))
+    variance = np.bincount(equal_mass_bins(logits), probabilities * (1 - probabilities))
+    return float(np.sqrt(2 / np.pi * variance).sum() / len(logits))
+
+
 def _ratio(top: np.ndarray, bottom: np.ndarray, *, empty: float = 0.0) -> np.ndarray:
     full = np.full(np.shape(top), empty, np.float64)
     return np.divide(top, bottom, out=full, where=np.asarray(bottom) > 0)

@@ -11,6 +11,7 @@ from tfrec.evaluation.head_metrics import (
     area_under_curve,
     bin_sums,
     calibration_error,
+    calibration_noise,
     equal_mass_bins,
     list_metrics,
     log_losses,
@@ -117,6 +118,7 @@ def _metrics(outcomes: HeadOutcomes) -> dict[str, float]:
     found["log_loss"] = float(log_losses(labels, logits).mean())
     found["log_loss_uncalibrated"] = float(log_losses(labels, raw).mean())
     found["ECE"] = float(calibration_error(bin_sums(labels, logits)))
+    found["ECE_noise"] = calibration_noise(logits)
     found["ECE_uncalibrated"] = float(calibration_error(bin_sums(labels, raw)))
     ratios = (predicted.mean(), expit(raw.astype(np.float64)).mean())
     for name, mean in zip(("ratio", "ratio_uncalibrated"), ratios, strict=True):

@@ -17,7 +17,16 @@ def head_table(heads: Mapping[str, Any]) -> ReportTable:
     has_truth = any(
         "ECE_truth" in h.get("metrics", {}) for h in heads["heads"].values()
     )
-    headers = ["head", "of", "events", *_ORDER, "log loss", "ECE", "predicted / real"]
+    headers = [
+        "head",
+        "of",
+        "events",
+        *_ORDER,
+        "log loss",
+        "ECE",
+        "predicted / real",
+        "ECE by chance",
+    ]
     headers += ["ECE to truth"] if has_truth else []
     rows = []
     for name, head in heads["heads"].items():
@@ -43,7 +52,15 @@ def head_slice_tables(heads: Mapping[str, Any]) -> list[ReportTable]:
     tables = []
     for name, head in heads["heads"].items():
         has_truth = "ECE_truth" in head.get("metrics", {})
-        headers = ["slice", "events", *_ORDER, "log loss", "ECE", "predicted / real"]
+        headers = [
+            "slice",
+            "events",
+            *_ORDER,
+            "log loss",
+            "ECE",
+            "predicted / real",
+            "ECE by chance",
+        ]
         headers += ["ECE to truth"] if has_truth else []
         rows = [
             [f"{kind} {part}", *_cells(values, has_truth=has_truth)]
@@ -67,13 +84,14 @@ def describe_heads(heads: Mapping[str, Any]) -> str:
         "before calibration. Brackets: "
         f"{heads['confidence']:.0%} bootstrap interval over users "
         f"({heads['num_bootstrap']:,} resamples, seed {heads['seed']}); that of ECE "
-        "lies high, since resampling adds noise."
+        "lies high, since resampling adds noise. By chance: the ECE that a head which "
+        "is right would have among so few events."
     )
 
 
 def _cells(part: Mapping[str, Any], *, has_truth: bool) -> list[str]:
     if "metrics" not in part:
-        return ["none", *["–"] * (len(_ORDER) + 3 + has_truth)]
+        return ["none", *["–"] * (len(_ORDER) + 4 + has_truth)]
     metrics, intervals = part["metrics"], part["intervals"]
     cells = [f"{part['num_events']:,} in {part['num_candidates']:,}"]
     cells += [_figure(metrics, intervals, name) for name in _ORDER]
@@ -81,6 +99,7 @@ def _cells(part: Mapping[str, Any], *, has_truth: bool) -> list[str]:
         before = metrics.get(f"{name}_uncalibrated")
         after = _figure(metrics, intervals, name, places=places)
         cells.append(after if before is None else f"{before:.{places}f} → {after}")
+    cells.append(_figure(metrics, {}, "ECE_noise", places=5))
     if has_truth:
         cells.append(_figure(metrics, intervals, "ECE_truth", places=5))
     return cells

@@ -11,7 +11,6 @@ from tfrec.data.store import EventSequences
 from tfrec.models.calibration import Calibration
 from tfrec.models.ranking_model import RankingModel
 from tfrec.training.calibrators import (
-    MIN_EVENTS,
     MIN_EVENTS_OF_SLOPE,
     Calibrator,
     CalibratorKind,
@@ -75,8 +74,8 @@ def fit_calibration(
         curves.append(fitted)
         about = _describe(fitted, logits, labels, slices)
         report[head] = {"population": found[head], **about}
-        if fitted.common.kind == "identity":
-            _warn_uncalibrated(head, labels)
+        if fitted.common.kind in ("identity", "shift"):
+            _warn_few(head, labels)
     _assign(calibration, curves)
     return report
 
@@ -175,13 +174,13 @@ def _log_loss(logits: np.ndarray, labels: np.ndarray) -> float | None:
     return float((np.logaddexp(0.0, logits) - logits * labels).mean())
 
 
-def _warn_uncalibrated(head: str, labels: np.ndarray) -> None:
+def _warn_few(head: str, labels: np.ndarray) -> None:
     _LOGGER.warning(
-        "The probability of '%s' is not calibrated: held-out users have only %d such "
-        "events among %d candidates, and at least %d are needed. A longer "
-        "`data.split.validation_days` gives more.",
+        "The probability of '%s' is calibrated roughly: held-out users have only %d "
+        "such events among %d candidates, and a curve takes %d. A longer "
+        "`data.split.validation_days` or larger `ranking.holdout_share` gives more.",
         head,
         labels.sum(),
         len(labels),
-        MIN_EVENTS,
+        MIN_EVENTS_OF_SLOPE,
     )

@@ -14,9 +14,9 @@ from tfrec.models.calibration import NUM_KNOTS
 CalibratorKind = Literal["identity", "shift", "temperature", "platt", "isotonic"]
 
 # A proportion seen k times is known to about 1 / sqrt(k): 14 % at 50, 7 % at 200.
-MIN_EVENTS = 10  # For anything at all.
 MIN_EVENTS_OF_SLOPE = 50  # Of the rarer outcome, for a second number.
 MIN_EVENTS_OF_CURVE = 200  # For a curve of any form.
+_PRIOR_EVENTS = 5.0  # That the model is taken to be right by, before any is seen.
 _MIN_EVENTS_OF_KNOT = 20
 _MIN_SLOPE = 0.01  # What is all but level would tie candidates in float32.
 _MIN_WIDTH = 1e-3  # Of a segment, in logits.
@@ -59,8 +59,13 @@ def fit_calibrator(
     """Fits a curve, of a simpler kind where there are few events.
 
     Fewer than `MIN_EVENTS_OF_CURVE` events (or non-events) give Platt's instead of
-    isotonic regression, fewer than `MIN_EVENTS_OF_SLOPE` a mere shift, and fewer than
-    `MIN_EVENTS` leave the logits as they are.
+    isotonic regression, fewer than `MIN_EVENTS_OF_SLOPE` a mere shift of the logits, to
+    the mean
+
+        mean label = mean sigmoid(x) (5 + happened) / (5 + expected)
+
+    which is the posterior mean of a rate under a Gamma(5, 5) prior on the ratio of
+    what happened to what was expected: a handful of events moves it only so far.
 
     Args:
         kind: What is wanted.
@@ -68,36 +73,44 @@ def fit_calibrator(
         labels: bool `[num_samples]`.
     """
     logits = logits.astype(np.float64)
+    if not len(labels):
+        return IDENTITY
     happened = int(labels.sum())
     kind = affordable_kind(kind, min(happened, len(labels) - happened))
-    if kind == "identity":
-        return IDENTITY
+    if kind == "shift":
+        shift = _shift(logits, _posterior_mean(logits, labels))
+        return Calibrator(kind, np.array([[0.0, shift]]), (1.0, 1.0))
     if kind == "isotonic":
         return _fit_isotonic(logits, labels)
-    slope, has_shift = 1.0, kind != "temperature"
-    if kind != "shift":
-        # The ridge of 1 is next to nothing beside `MIN_EVENTS_OF_SLOPE` events, and
-        # keeps the slope finite where events and others do not overlap.
-        model = LogisticRegression(
-            C=1.0, fit_intercept=has_shift, solver="newton-cholesky"
-        ).fit(logits[:, None], labels)
-        slope = max(float(model.coef_[0, 0]), _MIN_SLOPE)
-    shift = _shift(slope * logits, labels) if has_shift else 0.0
+    has_shift = kind != "temperature"
+    # The ridge of 1 is next to nothing beside `MIN_EVENTS_OF_SLOPE` events, and keeps
+    # the slope finite where events and others do not overlap.
+    model = LogisticRegression(
+        C=1.0, fit_intercept=has_shift, solver="newton-cholesky"
+    ).fit(logits[:, None], labels)
+    slope = max(float(model.coef_[0, 0]), _MIN_SLOPE)
+    shift = _shift(slope * logits, float(labels.mean())) if has_shift else 0.0
     return Calibrator(kind, np.array([[0.0, shift]]), (slope, slope))
 
 
 def affordable_kind(kind: CalibratorKind, num_events: int) -> CalibratorKind:
     """Returns what can be fitted to so many events of the rarer outcome."""
-    if num_events < MIN_EVENTS:
-        return "identity"
     if kind == "isotonic" and num_events < MIN_EVENTS_OF_CURVE:
         kind = "platt"
     return kind if num_events >= MIN_EVENTS_OF_SLOPE else "shift"
 
 
-def _shift(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Returns b with mean sigmoid(logits + b) = mean labels."""
-    wanted = labels.mean()
+def _posterior_mean(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Returns the share of events that is likely by prior and data."""
+    if 2 * labels.sum() > len(labels):  # Of the rarer outcome.
+        return 1.0 - _posterior_mean(-logits, ~labels)
+    expected = expit(logits).sum()
+    ratio = (_PRIOR_EVENTS + labels.sum()) / (_PRIOR_EVENTS + expected)
+    return float(expected * ratio / len(labels))
+
+
+def _shift(logits: np.ndarray, wanted: float) -> float:
+    """Returns b with mean sigmoid(logits + b) = wanted."""
 
     def excess(shift: float) -> float:
         return float(expit(logits + shift).mean() - wanted)
@@ -127,7 +140,7 @@ def _fit_isotonic(logits: np.ndarray, labels: np.ndarray) -> Calibrator:
     knots = _rising(logit(expected / count), logit(happened / count))
     curve = Calibrator("isotonic", knots, (1.0, 1.0))
     # Bending the steps moved the mean a little.
-    knots[:, 1] += _shift(curve(logits), labels)
+    knots[:, 1] += _shift(curve(logits), float(labels.mean()))
     return curve
 
 
