@@ -74,7 +74,7 @@ class RankingConfig(TaskConfig):
     )
     final_order: FinalOrderConfig = FinalOrderConfig()
     calibration: Literal["none", "temperature", "platt", "isotonic"] = Field(
-        "isotonic",
+        "platt",
         description="How probabilities are made right on held-out users: a factor of "
         "the logits, a factor and a shift, or any rising curve. Heads with little data "
         "get a simpler one.",

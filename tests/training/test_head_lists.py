@@ -6,7 +6,7 @@ import pytest
 from tests.training.test_mining import configure, recommender, shop_sequences
 from tests.training.test_ranking_validation import lists_of
 from tfrec.data.store import TEST, VALIDATION, Impressions
-from tfrec.training.head_lists import counted_cells, head_cells, population_of
+from tfrec.training.head_lists import Lists, counted_cells, head_cells, population_of
 from tfrec.training.mining import impression_lists, mine_candidates
 from tfrec.training.ranking_lists import RankingLists
 
@@ -16,8 +16,8 @@ def some_lists() -> RankingLists:
 
 
 def test_a_head_is_about_lists_if_it_needs_one_and_the_log_has_them():
-    both = {"retrieved": some_lists(), "shown": some_lists()}
-    one = {"retrieved": some_lists()}
+    both: Lists = {"retrieved": some_lists(), "shown": some_lists()}
+    one: Lists = {"retrieved": some_lists()}
     assert population_of("view", both, ("view",)) == "retrieved"
     assert population_of("click", both, ("view",)) == "shown"
     assert population_of("click", one, ("view",)) == "retrieved"
