@@ -17,7 +17,7 @@ from tfrec.data_config import (
     TableConfig,
 )
 from tfrec.order_config import FinalOrderConfig, resolve_formulas
-from tfrec.ranking_config import RankingConfig
+from tfrec.ranking_config import RankingConfig, check_calibration
 from tfrec.schema import RequestRule, Schema
 from tfrec.task_config import TaskConfig, check_tasks
 from tfrec.text_config import TextConfig
@@ -352,6 +352,7 @@ class ExperimentConfig(FrozenConfig):
     def _tasks_fit_the_data(self) -> Self:
         if self.ranking is not None:
             check_tasks(self.ranking, self.experiment_schema)
+            check_calibration(self.ranking, self.experiment_schema)
             dwell = self.data.event_columns.dwell_seconds
             if self.ranking.dwell_weight > 0 and dwell is None:
                 raise ValueError(

@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from tfrec.order_config import FinalOrderConfig
+from tfrec.schema import AttributeKind, Schema
 from tfrec.task_config import TaskConfig
 
 
@@ -72,6 +73,18 @@ class RankingConfig(TaskConfig):
         "have 1 if the type is a target, else 0.",
     )
     final_order: FinalOrderConfig = FinalOrderConfig()
+    calibration: Literal["none", "temperature", "platt", "isotonic"] = Field(
+        "platt",
+        description="How probabilities are made right on held-out users: a factor of "
+        "the logits, a factor and a shift, or any rising curve. Heads with little data "
+        "get a simpler one.",
+    )
+    calibration_slice: str | None = Field(
+        None,
+        description="A curve for each value of a categorical context attribute, or "
+        "with `shopper` for those with and without a history, where there are enough "
+        "data. None: one for all.",
+    )
 
     @property
     def reads_attributes(self) -> bool:
@@ -89,3 +102,21 @@ class RankingConfig(TaskConfig):
                 f"attention_dim={self.attention_dim}."
             )
         return self
+
+
+SHOPPER = "shopper"  # The slice of shoppers with and without a history.
+
+
+def check_calibration(config: RankingConfig, schema: Schema) -> None:
+    """Checks that curves can be told apart as configured.
+
+    Raises:
+        ValueError: If the slice is no categorical context attribute.
+    """
+    names = [a.name for a in schema.context if a.kind == AttributeKind.CATEGORICAL]
+    if config.calibration_slice not in (None, SHOPPER, *names):
+        raise ValueError(
+            f"`ranking.calibration_slice` must be `{SHOPPER}` or a categorical context "
+            f"attribute: {names}. Received: {config.calibration_slice!r}. "
+            "Declare it in `data.context`, or leave it out."
+        )

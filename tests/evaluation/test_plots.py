@@ -19,13 +19,13 @@ HISTORY = {
 @pytest.fixture
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """Keeps the figures that are saved."""
-    saved, save = [], plots._save
+    saved, save = [], plots.save_figure
 
     def keep(figure: Figure, path: Path) -> None:
         saved.append(figure)
         save(figure, path)
 
-    monkeypatch.setattr(plots, "_save", keep)
+    monkeypatch.setattr(plots, "save_figure", keep)
     return saved
 
 

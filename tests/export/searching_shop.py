@@ -47,7 +47,7 @@ def text_for(item: int) -> str:
 
 
 def searching_config(
-    folder: Path, *, sequence: str = "none", max_epochs: int = 6, **data: Any
+    folder: Path, *, sequence: str = "none", max_epochs: int = 16, **data: Any
 ) -> ExperimentConfig:
     """The configuration of a run; `sequence` as in `TextConfig`."""
     values = shop_config(folder, has_text=True).model_dump()

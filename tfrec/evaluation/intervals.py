@@ -57,6 +57,33 @@ def bootstrap_means(values: np.ndarray, *, num_bootstrap: int, seed: int) -> np.
         return totals[:, :num_columns] / totals[:, num_columns:][:, mask_of_column]
 
 
+def resampled_sums(table: np.ndarray, *, num_bootstrap: int, seed: int) -> np.ndarray:
+    """Computes column sums of resampled users (with replacement).
+
+    For metrics that are no mean over users: any function of sums has the bootstrap
+    distribution of itself on the result.
+
+    Args:
+        table: float `[num_users, num_columns]`, what each user adds.
+        num_bootstrap: Number of resamples.
+        seed: Of the draws.
+
+    Returns:
+        float64 `[num_bootstrap, num_columns]`.
+    """
+    num_users = len(table)
+    generator = np.random.default_rng(seed)
+    chunk = max(1, _RESAMPLE_BYTES // (8 * max(num_users, 1)))
+    sums = []
+    for start in range(0, num_bootstrap, chunk):
+        size = min(chunk, num_bootstrap - start)
+        drawn = generator.integers(num_users, size=(size, num_users))
+        drawn += np.arange(size)[:, None] * num_users
+        counts = np.bincount(drawn.ravel(), minlength=size * num_users)
+        sums.append(counts.reshape(size, num_users).astype(np.float64) @ table)
+    return np.concatenate(sums)
+
+
 def percentile_intervals(
     means: np.ndarray, *, confidence: float = 0.95
 ) -> tuple[np.ndarray, np.ndarray]:

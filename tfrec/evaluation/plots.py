@@ -11,8 +11,8 @@ from matplotlib.ticker import MaxNLocator
 
 from tfrec.evaluation.tables import ORACLE, main_k
 
-_COLOURS = ("#3d6fb6", "#d1702c", "#3f9460", "#a14a7b")
-_MUTED = "#9aa4b1"
+COLOURS = ("#3d6fb6", "#d1702c", "#3f9460", "#a14a7b")
+MUTED = "#9aa4b1"
 _TEXT = "#333333"
 _DOTS_PER_INCH = 150
 
@@ -49,7 +49,7 @@ def plot_training_curves(
         metric_axes.set_title(f"{stage}: validation", loc="left", fontsize=11)
         if metrics:
             _mark_best(metric_axes, history, metrics[0])
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_metrics(
@@ -72,7 +72,7 @@ def plot_metrics(
     for axes, group in zip(panels, groups, strict=True):
         _draw_bars(axes, metrics, group=group, metric=metric)
     panels[0].invert_yaxis()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_trials(
@@ -129,7 +129,7 @@ def _check_history(stage: str, history: Mapping[str, Sequence[float]]) -> None:
 def _draw_curves(
     axes: Axes, history: Mapping[str, Sequence[float]], names: Sequence[str]
 ) -> None:
-    for name, colour in zip(names, _COLOURS * len(names), strict=False):
+    for name, colour in zip(names, COLOURS * len(names), strict=False):
         label = name.removeprefix("validation_") if "@" in name else name
         label = label.replace("_", " ")
         epochs = history["epoch"]
@@ -137,7 +137,7 @@ def _draw_curves(
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", alpha=0.25)
-    _strip(axes)
+    strip_axes(axes)
     if names:
         axes.legend(frameon=False, fontsize=9)
     else:
@@ -148,7 +148,7 @@ def _mark_best(axes: Axes, history: Mapping[str, Sequence[float]], name: str) ->
     values = history[name]
     best = max(range(len(values)), key=lambda i: values[i])
     epoch = history["epoch"][best]
-    axes.axvline(epoch, color=_MUTED, linestyle=":", linewidth=1.2, zorder=0)
+    axes.axvline(epoch, color=MUTED, linestyle=":", linewidth=1.2, zorder=0)
     axes.plot([epoch], [values[best]], "o", ms=8, mfc="none", mec=_TEXT)
     axes.margins(y=0.18)
     axes.annotate(
@@ -174,7 +174,7 @@ def _draw_bars(
     ]
     rivals = [v for n, v in zip(scorers, values, strict=True) if n != ORACLE]
     colours = [
-        _MUTED if name == ORACLE or value < max(rivals, default=0) else _COLOURS[0]
+        MUTED if name == ORACLE or value < max(rivals, default=0) else COLOURS[0]
         for name, value in zip(scorers, values, strict=True)
     ]
     places = range(len(scorers))
@@ -183,7 +183,7 @@ def _draw_bars(
     )
     for name, bar in zip(scorers, bars, strict=True):
         if name == ORACLE:
-            bar.set(hatch="////", facecolor="white", edgecolor=_MUTED)
+            bar.set(hatch="////", facecolor="white", edgecolor=MUTED)
     right = max((high for _, high in ends), default=0) or 1.0
     for place, value, (_, high) in zip(places, values, ends, strict=True):
         axes.text(high + right * 0.02, place, f"{value:.4f}", va="center", fontsize=9)
@@ -195,14 +195,16 @@ def _draw_bars(
     axes.set_xlabel(f"mean and {metrics['confidence']:.0%} interval")
     axes.grid(axis="x", alpha=0.25)
     axes.set_axisbelow(True)
-    _strip(axes)
+    strip_axes(axes)
 
 
-def _strip(axes: Axes) -> None:
+def strip_axes(axes: Axes) -> None:
+    """Hides the frame at the top and on the right."""
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a PNG; a kill leaves the old or the new one whole."""
     partial = path.with_name(path.name + ".partial")
     figure.savefig(partial, format="png", dpi=_DOTS_PER_INCH)
     os.replace(partial, path)

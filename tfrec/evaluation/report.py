@@ -1,10 +1,10 @@
 """Tables of an evaluation: for the terminal, as Markdown and as JSON.
 
 All functions take what `EvaluationResult.to_json` returns, so a finished run
-can be reported again from its `metrics.json`. Two further keys are shown where
+can be reported again from its `metrics.json`. Further keys are shown where
 the caller adds them: `skipped` (baseline name to reason), `split_protocol`,
-`leakage` (from `measure_leakage`), and `search`, the evaluation of searches, of the
-same form.
+`leakage` (from `measure_leakage`), `search`, the evaluation of searches, of the same
+form, and `heads`, see `tfrec.evaluation.head_report`.
 """
 
 import json
@@ -19,6 +19,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from tfrec.evaluation.head_tables import (
+    brief_head_table,
+    describe_heads,
+    head_slice_tables,
+    head_table,
+)
 from tfrec.evaluation.leakage import describe_leakage, leakage_table
 from tfrec.evaluation.tables import (
     ReportTable,
@@ -49,6 +55,8 @@ def print_report(metrics: Mapping[str, Any], *, console: Console | None = None) 
         )
         count = metrics["search"]["num_queries"]
         console.print(f"[dim]{count:,} searches. {_SEARCH}[/dim]", highlight=False)
+    if "heads" in metrics:
+        console.print(_rich_table(brief_head_table(metrics["heads"])))
 
 
 def describe_protocol(metrics: Mapping[str, Any]) -> str:
@@ -101,6 +109,11 @@ def render_markdown(
         searched = metrics["search"]
         parts += ["## Search", _SEARCH, _markdown(main_table(searched))]
         parts.append(_markdown(difference_table(searched)))
+    if "heads" in metrics:
+        heads = metrics["heads"]
+        parts += ["## Heads", describe_heads(heads), _markdown(head_table(heads))]
+        for table in head_slice_tables(heads):
+            parts += [f"### {table.title}", _markdown(table)]
     skipped = metrics.get("skipped", {})
     if skipped:
         lines = [f"- `{name}`: {reason}" for name, reason in skipped.items()]

@@ -65,6 +65,24 @@ def funnel_logits(logits: tf.Tensor, stages: Sequence[int]) -> tf.Tensor:
     return tf.stack(columns, axis=-1)
 
 
+def at_most_before(logits: tf.Tensor, stages: Sequence[int]) -> tf.Tensor:
+    """Caps every stage of a funnel by the one before.
+
+    Args:
+        logits: float `[..., num_heads]` of unconditional probabilities.
+        stages: Columns of the stages, in order; the others stay as they are.
+
+    Returns:
+        float `[..., num_heads]`.
+    """
+    if not stages:
+        return logits
+    columns = tf.unstack(logits, axis=-1)
+    for before, stage in zip(stages, stages[1:], strict=False):
+        columns[stage] = tf.minimum(columns[stage], columns[before])
+    return tf.stack(columns, axis=-1)
+
+
 def funnel_labels(labels: tf.Tensor, stages: Sequence[int]) -> tf.Tensor:
     """Makes labels agree with the funnel: what reached a stage reached those before.
 

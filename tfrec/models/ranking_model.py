@@ -9,8 +9,9 @@ from tfrec.config import RankingConfig
 from tfrec.features.history import without_searches
 from tfrec.features.item_statistics import ItemStatistics
 from tfrec.features.item_table import ItemTable
-from tfrec.features.request import Leaf
-from tfrec.models.funnel import funnel_labels, funnel_logits
+from tfrec.features.request import Leaf, Request
+from tfrec.models.calibration import build_calibration
+from tfrec.models.funnel import at_most_before, funnel_labels, funnel_logits
 from tfrec.models.fusion.registry import build_fusion
 from tfrec.models.fusion.weighted import WeightedFusion
 from tfrec.models.ranking_features import NeighbourWeights, meetings
@@ -149,6 +150,9 @@ class RankingModel(TrainableModel):
                 name="mean_log_dwell", shape=(), initializer="zeros", trainable=False
             )
         self.objective = RankingObjective(config, types)
+        self.calibration = build_calibration(
+            config, num_heads=len(self.heads), context_sizes=context_sizes
+        )
 
     @property
     def items(self) -> Any:
@@ -222,6 +226,16 @@ class RankingModel(TrainableModel):
         """Returns the final score `[batch_size, num_candidates]` of logits."""
         weights = tf.constant(self.head_weights, logits.dtype)
         return tf.linalg.matvec(tf.sigmoid(logits), weights)
+
+    def calibrated(self, logits: tf.Tensor, request: Request) -> tf.Tensor:
+        """Returns the logits `[batch_size, num_candidates, num_heads]` to be served.
+
+        Training never sees them: the curves are fitted when it is over. Along a funnel
+        a calibrated stage is never likelier than the one before.
+        """
+        if self.calibration is None:
+            return logits
+        return at_most_before(self.calibration(logits, request), self.stages)
 
     def dwell_seconds(self, outputs: RankingOutputs) -> tf.Tensor | None:
         """Returns the predicted dwell in seconds, at most a day; None without it.

@@ -245,7 +245,7 @@ class TrainedRecommender(tf.Module):
         encoded = self.encode(request) if encoded is None else encoded
         inputs = RankingInputs(request, encoded.embeddings, candidate_index, finite)
         outputs = self.ranking.forward(inputs)
-        logits = outputs.logits
+        logits = self.ranking.calibrated(outputs.logits, request)
         probabilities = tf.sigmoid(logits)
         probabilities *= tf.expand_dims(tf.cast(known, tf.float32), -1)
         scores = self.ranking.scores(logits)

@@ -15,10 +15,12 @@ from tfrec.evaluation.leakage import measure_leakage
 from tfrec.evaluation.model_scorers import PipelineScorer, RetrievalScorer
 from tfrec.evaluation.plots import plot_metrics, plot_training_curves
 from tfrec.evaluation.protocols import EvaluatedSplit, Scorer, build_queries
+from tfrec.evaluation.reliability_plot import plot_reliability
 from tfrec.evaluation.report import print_report, write_metrics, write_report
 from tfrec.evaluation.result import EvaluationResult
 from tfrec.evaluation.search import evaluate_search
 from tfrec.models.recommender import TrainedRecommender
+from tfrec.training.head_evaluation import evaluate_heads
 
 VALUES_FILE = "values.npz"
 
@@ -46,9 +48,11 @@ def evaluate_run(
         )
     baselines = build_baselines(settings.baselines, dataset, schema)
     scorers = [*models, *baselines.fit(sequences, split=split)]
+    oracle = None
     if settings.oracle_dir is not None:
         ids = dataset.item_vocabulary.tokens
-        scorers.append(Oracle(settings.oracle_dir, item_ids=ids))
+        oracle = Oracle(settings.oracle_dir, item_ids=ids)
+        scorers.append(oracle)
     result = evaluate(
         scorers,
         sequences,
@@ -70,6 +74,9 @@ def evaluate_run(
     search = evaluate_search(config, dataset, sequences, recommender, split=split)
     if search is not None:
         metrics["search"] = {**search, "split_protocol": config.data.split.protocol}
+    heads = evaluate_heads(config, dataset, recommender, split=split, oracle=oracle)
+    if heads is not None:
+        metrics["heads"] = heads
     write_results(metrics, config.run_path, split=split)
     print_report(metrics)
     return metrics
@@ -101,6 +108,11 @@ def write_results(
     write_metrics(metrics, run_path / f"metrics{suffix}.json")
     images = [f"metrics{suffix}.png"]
     plot_metrics(metrics, run_path / images[0])
+    if any(
+        "reliability" in h for h in metrics.get("heads", {}).get("heads", {}).values()
+    ):
+        images.append(f"reliability{suffix}.png")
+        plot_reliability(metrics["heads"], run_path / images[-1])
     histories = read_histories(run_path)
     if histories:
         plot_training_curves(histories, run_path / "training_curves.png")

@@ -46,15 +46,22 @@ def mine_candidates(
     config: ExperimentConfig,
     sequences: EventSequences,
     recommender: TrainedRecommender,
+    *,
+    split: int = VALIDATION,
+    max_lists: int | None = None,
 ) -> RankingLists:
-    """Retrieves candidates for the validation targets and labels them.
+    """Retrieves candidates for the targets of a split and labels them.
 
     A label of a target event type is 1 for the item of the query's own targets;
     one of another type if such an event follows on the item later in the same
-    session.
+    session. At most `max_lists` requests, drawn by seed; None:
+    `ranking.max_training_queries`.
     """
     schema = config.experiment_schema
-    requests = _validation_requests(config, sequences, schema)
+    limit = config.ranking.max_training_queries if config.ranking else 1
+    requests = _requests(
+        config, sequences, schema, split=split, limit=max_lists or limit
+    )
     embeddings, scores, candidates = _retrieve(
         sequences, recommender, requests, exclude_seen=config.evaluation.exclude_seen
     )
@@ -82,15 +89,21 @@ def impression_lists(
     sequences: EventSequences,
     impressions: Impressions,
     recommender: TrainedRecommender,
+    *,
+    split: int = VALIDATION,
+    max_lists: int | None = None,
 ) -> RankingLists:
-    """Turns the impression lists of the validation split into ranking lists.
+    """Turns the impression lists of a split into ranking lists.
 
     A label is 1 if an event of the head's type, or a stronger one, followed
     through the list. Types that retrieval predicts happen without impressions;
-    their labels are undefined here.
+    their labels are undefined here. At most `max_lists`, drawn by seed.
     """
     schema = config.experiment_schema
-    lists = np.flatnonzero(impressions.split == VALIDATION)
+    lists = np.flatnonzero(impressions.split == split)
+    if max_lists is not None and len(lists) > max_lists:
+        rng = np.random.default_rng(config.seed)
+        lists = np.sort(rng.choice(lists, max_lists, replace=False))
     row_of_user = {user: row for row, user in enumerate(sequences.user_ids)}
     rows = np.array([row_of_user.get(u, -1) for u in impressions.user_ids[lists]])
     lists, rows = lists[rows >= 0], rows[rows >= 0].astype(np.int32)
@@ -146,19 +159,23 @@ def _unknown(dtype: np.dtype, size: int) -> np.ndarray:
     return np.full(size, np.nan if dtype.kind == "f" else 0, dtype)
 
 
-def _validation_requests(
-    config: ExperimentConfig, sequences: EventSequences, schema: Schema
+def _requests(
+    config: ExperimentConfig,
+    sequences: EventSequences,
+    schema: Schema,
+    *,
+    split: int,
+    limit: int,
 ) -> _Requests:
     """One request a target event, or a basket of simultaneous ones."""
     types = [schema.event_type_index(name) for name in schema.target_event_types]
-    is_target = sequences.split == VALIDATION
+    is_target = sequences.split == split
     is_target &= np.isin(sequences.event_type_index, types)
     events = np.flatnonzero(is_target)
     ends = events
     if config.retrieval.simultaneous_events == "unordered":
         ends = events - places_in_basket(sequences)[events]
     history_ends, request_of_event = np.unique(ends, return_inverse=True)
-    limit = config.ranking.max_training_queries if config.ranking else 1
     if len(history_ends) > limit:
         rng = np.random.default_rng(config.seed)
         kept = np.sort(rng.permutation(len(history_ends))[:limit])

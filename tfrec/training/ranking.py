@@ -15,8 +15,10 @@ from tfrec.models.ranking_model import RankingInputs, RankingModel
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalModel
 from tfrec.text.reader import TextReader
+from tfrec.training.calibration import fit_calibration
 from tfrec.training.callbacks import EpochHook
-from tfrec.training.fitting import fit, make_optimizer
+from tfrec.training.fitting import fit, make_optimizer, save_weights
+from tfrec.training.head_lists import Lists, Population
 from tfrec.training.list_sources import mean_log_dwell, prepare_sources
 from tfrec.training.mining import impression_lists, mine_candidates
 from tfrec.training.ranking_batches import RankingBatches
@@ -64,10 +66,14 @@ def train_ranking(
 ) -> tuple[RankingModel, dict[str, Any]]:
     """Trains on lists of some validation users; others pick the best epoch.
 
+    The others also calibrate it: then the probabilities are right, see
+    `tfrec.training.calibration`.
+
     Returns:
         The model with the weights of the best epoch, and its history, to which
         `retrieval_order` adds what the order of retrieval reaches on the same
-        held-out lists.
+        held-out lists, `calibrated_order` what calibrated probabilities do, and
+        `calibration` how each head was calibrated.
     """
     sequences = dataset.load_sequences()
     recommender = TrainedRecommender(
@@ -76,7 +82,7 @@ def train_ranking(
         num_candidates=settings.num_candidates,
         text_reader=text_reader,
     )
-    sources, holdout = find_lists(
+    sources, held_out = find_lists(
         config,
         dataset,
         sequences,
@@ -97,7 +103,7 @@ def train_ranking(
     batches = make_batches(config, sequences, sources, num_replicas=num_replicas)
     validator = RankingValidator(
         sequences,
-        holdout,
+        held_out["retrieved"],
         model,
         metric=config.evaluation.selection_metric,
         max_history_length=config.max_history_length,
@@ -113,7 +119,14 @@ def train_ranking(
         validate=validator,
         after_epoch=after_epoch,
     )
-    return model, {**history, "retrieval_order": validator.retrieval_order()}
+    history["retrieval_order"] = validator.retrieval_order()
+    if model.calibration is not None:
+        history["calibration"] = fit_calibration(
+            config, settings, sequences, model, held_out
+        )
+        save_weights(model, path / "best")
+        history["calibrated_order"] = validator.calibrated_order()
+    return model, history
 
 
 def find_lists(
@@ -123,8 +136,8 @@ def find_lists(
     recommender: TrainedRecommender,
     *,
     holdout_share: float,
-) -> tuple[list[RankingLists], RankingLists]:
-    """Returns lists to learn from, by origin, and those of held-out users.
+) -> tuple[list[RankingLists], Lists]:
+    """Returns lists to learn from, and all those of held-out users, by origin.
 
     Raises:
         ValueError: If there is nothing to learn from, or nothing held out.
@@ -133,13 +146,17 @@ def find_lists(
     rng = np.random.default_rng([config.seed, 1])
     held_out = rng.random(sequences.num_users) < holdout_share
     is_held_out = held_out[mined.user_rows]
-    holdout = mined.take(np.flatnonzero(is_held_out))
+    holdout: dict[Population, RankingLists] = {
+        "retrieved": mined.take(np.flatnonzero(is_held_out))
+    }
     sources = [with_positives(mined.take(np.flatnonzero(~is_held_out)))]
     impressions = dataset.load_impressions()
     if impressions is not None:
         shown = impression_lists(config, sequences, impressions, recommender)
-        sources.append(shown.take(np.flatnonzero(~held_out[shown.user_rows])))
-    _check_lists(sources[0], holdout)
+        is_held_out = held_out[shown.user_rows]
+        sources.append(shown.take(np.flatnonzero(~is_held_out)))
+        holdout["shown"] = shown.take(np.flatnonzero(is_held_out))
+    _check_lists(sources[0], holdout["retrieved"])
     return prepare_sources(config, sequences, sources), holdout
 
 

@@ -1,6 +1,6 @@
 """Validates a ranking model on lists as they are served."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -35,10 +35,22 @@ class RankingValidator:
         def score(batch: RankingBatch) -> tf.Tensor:
             return model.scores(model(batch.inputs, training=False))
 
-        self.score = score
+        @tf.function(input_signature=[batch_spec(sequences, lists)])
+        def score_calibrated(batch: RankingBatch) -> tf.Tensor:
+            logits = model(batch.inputs, training=False)
+            return model.scores(model.calibrated(logits, batch.inputs.request))
+
+        self.score, self.score_calibrated = score, score_calibrated
 
     def __call__(self) -> Mapping[str, float]:
-        """Returns the metrics of the model as it is now."""
+        """Returns the metrics of the model as it is now, before calibration."""
+        return self._order_by(self.score)
+
+    def calibrated_order(self) -> Mapping[str, float]:
+        """Returns the metrics of the order by calibrated probabilities."""
+        return self._order_by(self.score_calibrated)
+
+    def _order_by(self, score: Callable[[RankingBatch], tf.Tensor]) -> dict[str, float]:
         scores = []
         for start in range(0, self.lists.num_lists, 64):
             rows = np.arange(start, min(start + 64, self.lists.num_lists))
@@ -47,7 +59,7 @@ class RankingValidator:
                 self.lists.take(rows),
                 max_history_length=self.max_history_length,
             )
-            scores.append(self.score(batch).numpy())
+            scores.append(score(batch).numpy())
         return self._metrics(np.concatenate(scores))
 
     def retrieval_order(self) -> Mapping[str, float]:

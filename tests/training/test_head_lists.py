@@ -1,0 +1,96 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.training.test_mining import configure, recommender, shop_sequences
+from tests.training.test_ranking_validation import lists_of
+from tfrec.data.store import TEST, VALIDATION, Impressions
+from tfrec.training.head_lists import Lists, counted_cells, head_cells, population_of
+from tfrec.training.mining import impression_lists, mine_candidates
+from tfrec.training.ranking_lists import RankingLists
+
+
+def some_lists() -> RankingLists:
+    return lists_of([[3.0, 2.0, 1.0]] * 2, [[0, 1, 0], [0, 0, 0]], [1, 1])
+
+
+def test_a_head_is_about_lists_if_it_needs_one_and_the_log_has_them():
+    both: Lists = {"retrieved": some_lists(), "shown": some_lists()}
+    one: Lists = {"retrieved": some_lists()}
+    assert population_of("view", both, ("view",)) == "retrieved"
+    assert population_of("click", both, ("view",)) == "shown"
+    assert population_of("click", one, ("view",)) == "retrieved"
+
+
+def test_padding_and_what_a_list_was_filled_up_with_does_not_count():
+    lists = some_lists()
+    lists.candidate_index[0, 2] = 0
+    lists.retrieval_scores[1, 0] = -1e4
+    found = counted_cells(lists, position_bias="none")
+    assert found.tolist() == [[True, True, False], [False, True, True]]
+
+
+def test_where_places_are_taken_out_only_the_best_place_counts():
+    lists = replace(
+        some_lists(),
+        positions=np.array([[1, 2, 3], [2, 1, 0]], np.int32),
+        propensities=np.array([[0.8, 0.4, 0.3], [np.nan, 0.79, 0.5]], np.float32),
+    )
+    first = [[True, False, False], [False, True, False]]
+    for bias in ("examination", "propensity"):
+        assert counted_cells(lists, position_bias=bias).tolist() == first
+    assert counted_cells(lists, position_bias="none").all()
+    # Retrieved lists have no places: all of them count.
+    assert counted_cells(some_lists(), position_bias="examination").all()
+
+
+def test_undefined_outcomes_do_not_count():
+    labels = np.array([[[1, -1], [0, 0], [-1, 1]]], np.int8)
+    cells = np.array([[True, True, True]])
+    assert head_cells(labels, cells, 0).tolist() == [0, 1]
+    assert head_cells(labels, cells, 1).tolist() == [1, 2]
+    assert head_cells(labels, ~cells, 1).tolist() == []
+
+
+def test_lists_of_another_split_are_those_of_its_targets(tmp_path):
+    sequences = shop_sequences()
+    sequences.split[-1] = TEST
+    config = configure(tmp_path)
+    found = mine_candidates(config, sequences, recommender(), split=TEST)
+    assert found.history_ends.tolist() == [5]
+    usual = mine_candidates(config, sequences, recommender())
+    assert usual.history_ends.tolist() == [2, 3]
+    fewer = mine_candidates(config, sequences, recommender(), max_lists=1)
+    assert fewer.num_lists == 1
+
+
+@pytest.mark.parametrize(("split", "expected"), [(VALIDATION, 4), (TEST, 2)])
+def test_shown_lists_of_another_split_are_drawn_by_seed(tmp_path, split, expected):
+    sequences = shop_sequences()
+    impressions = Impressions(
+        user_ids=np.array(["user 0"] * 6, object),
+        timestamps=np.full(6, sequences.timestamps[3]),
+        split=np.array([VALIDATION] * 4 + [TEST] * 2, np.int8),
+        offsets=np.arange(7),
+        item_index=np.arange(2, 8, dtype=np.int32),
+        position=np.ones(6, np.int32),
+        propensity=np.ones(6, np.float32),
+        event_type_index=np.zeros(6, np.int32),
+    )
+
+    def find(max_lists: int | None) -> list[int]:
+        lists = impression_lists(
+            configure(tmp_path),
+            sequences,
+            impressions,
+            recommender(),
+            split=split,
+            max_lists=max_lists,
+        )
+        return lists.candidate_index[:, 0].tolist()
+
+    everything = find(None)
+    assert len(everything) == expected
+    assert find(1) == find(1)
+    assert set(find(1)) < set(everything)

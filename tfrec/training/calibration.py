@@ -1,0 +1,186 @@
+"""Fits the calibration of a trained ranking model to lists of held-out users."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tfrec.config import ExperimentConfig, RankingConfig
+from tfrec.data.store import EventSequences
+from tfrec.models.calibration import Calibration
+from tfrec.models.ranking_model import RankingModel
+from tfrec.training.calibrators import (
+    MIN_EVENTS_OF_SLOPE,
+    Calibrator,
+    CalibratorKind,
+    fit_calibrator,
+)
+from tfrec.training.head_lists import (
+    Lists,
+    Population,
+    Predictions,
+    counted_cells,
+    head_cells,
+    outcome_labels,
+    population_of,
+    predict,
+)
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def fit_calibration(
+    config: ExperimentConfig,
+    settings: RankingConfig,
+    sequences: EventSequences,
+    model: RankingModel,
+    lists: Lists,
+) -> dict[str, Any]:
+    """Sets the curves of a trained model.
+
+    Every head is fitted to the lists that it is about, see `population_of`: as they
+    are served (retrieved for held-out users, whether their target was among them or
+    not) or as they were shown.
+
+    Args:
+        config: Of the experiment.
+        settings: Its ranking.
+        sequences: All events.
+        model: Trained; it gets the curves.
+        lists: Of users that were not trained on.
+
+    Returns:
+        Per head its population, the kind of its curve, how many events it was fitted
+        to, log loss before and after, and which slices got a curve of their own.
+        Empty without calibration.
+    """
+    calibration = model.calibration
+    if calibration is None or settings.calibration == "none":
+        return {}
+    schema = config.experiment_schema
+    types = schema.head_event_types or schema.target_event_types
+    found: dict[str, Population] = {
+        head: population_of(head, lists, schema.target_event_types) for head in types
+    }
+    samples: dict[Population, _Samples] = {
+        name: _Samples(config, settings, sequences, model, lists=lists, population=name)
+        for name in set(found.values())
+    }
+    report, curves = {}, []
+    for h, head in enumerate(types):
+        logits, labels, slices = samples[found[head]].of_head(h)
+        fitted = _fit_head(settings.calibration, logits, labels, slices, calibration)
+        curves.append(fitted)
+        about = _describe(fitted, logits, labels, slices)
+        report[head] = {"population": found[head], **about}
+        if fitted.common.kind in ("identity", "shift"):
+            _warn_few(head, labels)
+    _assign(calibration, curves)
+    return report
+
+
+class _Samples:
+    """Logits and outcomes of one population, by head."""
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        settings: RankingConfig,
+        sequences: EventSequences,
+        model: RankingModel,
+        *,
+        lists: Lists,
+        population: Population,
+    ) -> None:
+        chosen = lists[population]
+        self.predictions: Predictions = predict(
+            model, sequences, chosen, max_history_length=config.max_history_length
+        )
+        self.labels = outcome_labels(model, chosen)
+        self.cells = counted_cells(chosen, position_bias=settings.position_bias)
+
+    def of_head(self, head: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns logits, labels and slices of the candidates that count."""
+        places = head_cells(self.labels, self.cells, head)
+        num_candidates = self.cells.shape[1]
+        return (
+            self.predictions.raw[..., head].ravel()[places],
+            self.labels[..., head].ravel()[places] > 0,
+            self.predictions.slices[places // num_candidates],
+        )
+
+
+@dataclass(frozen=True)
+class _HeadCurves:
+    """The common curve of a head, and those of slices with enough events."""
+
+    common: Calibrator
+    by_slice: dict[int, Calibrator]
+
+    def of_slice(self, index: int) -> Calibrator:
+        return self.by_slice.get(index, self.common)
+
+
+def _fit_head(
+    kind: CalibratorKind,
+    logits: np.ndarray,
+    labels: np.ndarray,
+    slices: np.ndarray,
+    calibration: Calibration,
+) -> _HeadCurves:
+    by_slice = {}
+    indices = range(calibration.num_slices) if calibration.slice_name else ()
+    for index in indices:
+        chosen = slices == index
+        happened = int(labels[chosen].sum())
+        if min(happened, int(chosen.sum()) - happened) >= MIN_EVENTS_OF_SLOPE:
+            by_slice[index] = fit_calibrator(kind, logits[chosen], labels[chosen])
+    return _HeadCurves(fit_calibrator(kind, logits, labels), by_slice)
+
+
+def _assign(calibration: Calibration, heads: list[_HeadCurves]) -> None:
+    curves = [
+        [head.of_slice(index) for head in heads]
+        for index in range(calibration.num_slices)
+    ]
+    calibration.set_curves(
+        np.array([[curve.padded_knots() for curve in row] for row in curves]),
+        np.array([[curve.tails for curve in row] for row in curves]),
+    )
+
+
+def _describe(
+    curves: _HeadCurves, logits: np.ndarray, labels: np.ndarray, slices: np.ndarray
+) -> dict[str, Any]:
+    """Returns what was fitted to what, as plain data."""
+    calibrated = curves.common(logits)
+    for index, curve in curves.by_slice.items():
+        calibrated[slices == index] = curve(logits[slices == index])
+    return {
+        "kind": curves.common.kind,
+        "candidates": len(labels),
+        "events": int(labels.sum()),
+        "slices": sorted(curves.by_slice),
+        "log_loss_before": _log_loss(logits, labels),
+        "log_loss": _log_loss(calibrated, labels),
+    }
+
+
+def _log_loss(logits: np.ndarray, labels: np.ndarray) -> float | None:
+    """Returns the mean of log(1 + exp(x)) - x label; None without candidates."""
+    if not len(labels):
+        return None
+    return float((np.logaddexp(0.0, logits) - logits * labels).mean())
+
+
+def _warn_few(head: str, labels: np.ndarray) -> None:
+    _LOGGER.warning(
+        "The probability of '%s' is calibrated roughly: held-out users have only %d "
+        "such events among %d candidates, and a curve takes %d. A longer "
+        "`data.split.validation_days` or larger `ranking.holdout_share` gives more.",
+        head,
+        labels.sum(),
+        len(labels),
+        MIN_EVENTS_OF_SLOPE,
+    )

@@ -1,0 +1,191 @@
+"""Measures the heads of a trained run on lists of a split, as they are served."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tfrec.config import ExperimentConfig, RankingConfig
+from tfrec.data.store import SPLIT_INDEX, EventSequences, PreparedDataset
+from tfrec.evaluation.head_metrics import NUM_BINS
+from tfrec.evaluation.head_report import HeadOutcomes, head_report
+from tfrec.evaluation.protocols import EvaluatedSplit, Scorer
+from tfrec.evaluation.result import CONFIDENCE
+from tfrec.models.ranking_model import RankingModel
+from tfrec.models.recommender import TrainedRecommender
+from tfrec.ranking_config import SHOPPER
+from tfrec.schema import NUM_SPECIAL_INDICES, AttributeKind
+from tfrec.training.head_lists import (
+    Population,
+    counted_cells,
+    find_evaluation_lists,
+    head_cells,
+    outcome_labels,
+    population_of,
+    predict,
+)
+from tfrec.training.ranking_lists import RankingLists
+
+_MAX_SLICES = 8  # Values of a context attribute that are reported, the largest.
+_ORACLE_BATCH = 512
+_FINISHED = "ranking/finished.json"
+
+
+def evaluate_heads(
+    config: ExperimentConfig,
+    dataset: PreparedDataset,
+    recommender: TrainedRecommender,
+    *,
+    split: EvaluatedSplit,
+    oracle: Scorer | None = None,
+) -> dict[str, Any] | None:
+    """Measures every head on lists of a split, before and after calibration.
+
+    Args:
+        config: Of the experiment.
+        dataset: The prepared data.
+        recommender: The trained models.
+        split: Which events are asked for.
+        oracle: Knows the true probability of the next target event, if there is one.
+
+    Returns:
+        What `metrics.json` holds as `heads`, see `docs/calibration.md`; None without a
+        ranking model.
+    """
+    model, settings = recommender.ranking, config.ranking
+    if model is None or settings is None:
+        return None
+    schema = config.experiment_schema
+    lists = find_evaluation_lists(
+        config,
+        dataset,
+        recommender,
+        split=SPLIT_INDEX[split],
+        max_lists=config.evaluation.max_validation_queries,
+    )
+    types = schema.head_event_types or schema.target_event_types
+    found: dict[str, Population] = {
+        h: population_of(h, lists, schema.target_event_types) for h in types
+    }
+    samples: dict[Population, _Sample] = {
+        name: _Sample(config, settings, dataset, model, lists=lists[name])
+        for name in set(found.values())
+    }
+    if oracle is not None and len(schema.target_event_types) == 1:
+        samples["retrieved"].add_truth(oracle)
+    calibration = _read_calibration(config)
+    heads: dict[str, Any] = {}
+    for h, head in enumerate(types):
+        outcomes = samples[found[head]].outcomes(
+            h, knows_truth=head in schema.target_event_types
+        )
+        heads[head] = {
+            "population": found[head],
+            "calibrator": calibration.get(head, {}).get("kind", "none"),
+        }
+        if len(outcomes.labels):
+            heads[head] |= head_report(
+                outcomes,
+                num_bootstrap=config.evaluation.num_bootstrap,
+                seed=config.seed,
+            )
+    return {
+        "split": split,
+        "num_bins": NUM_BINS,
+        "num_bootstrap": config.evaluation.num_bootstrap,
+        "seed": config.seed,
+        "confidence": CONFIDENCE,
+        "num_retrieved": recommender.num_candidates,
+        "heads": heads,
+    }
+
+
+class _Sample:
+    """Lists of one population with what the model says of them."""
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        settings: RankingConfig,
+        dataset: PreparedDataset,
+        model: RankingModel,
+        *,
+        lists: RankingLists,
+    ) -> None:
+        self.sequences = dataset.load_sequences()
+        self.lists = lists
+        self.labels = outcome_labels(model, lists)
+        self.cells = counted_cells(lists, position_bias=settings.position_bias)
+        self.predictions = predict(
+            model,
+            self.sequences,
+            lists,
+            max_history_length=config.max_history_length,
+        )
+        self.slices = list_slices(dataset, self.sequences, lists)
+        self.truth: np.ndarray | None = None
+
+    def add_truth(self, oracle: Scorer) -> None:
+        """Asks for the true probabilities of the candidates."""
+        columns = np.maximum(self.lists.candidate_index - NUM_SPECIAL_INDICES, 0)
+        truth = np.empty(columns.shape)
+        for start in range(0, len(columns), _ORACLE_BATCH):
+            rows = np.arange(start, min(start + _ORACLE_BATCH, len(columns)))
+            # The oracle reads user and time, which lists have as queries do.
+            scores = oracle.score(self.sequences, self.lists, rows)  # pyright: ignore
+            truth[rows] = np.take_along_axis(scores, columns[rows], axis=1)
+        self.truth = truth
+
+    def outcomes(self, head: int, *, knows_truth: bool) -> HeadOutcomes:
+        """Returns the candidates that count for a head."""
+        places = head_cells(self.labels, self.cells, head)
+        raw, calibrated, _ = self.predictions
+        truth = self.truth if knows_truth else None
+        return HeadOutcomes(
+            self.labels[..., head].ravel()[places] > 0,
+            raw[..., head].ravel()[places],
+            calibrated[..., head].ravel()[places],
+            places // self.cells.shape[1],
+            self.lists.user_rows,
+            self.slices,
+            None if truth is None else truth.ravel()[places],
+        )
+
+
+def list_slices(
+    dataset: PreparedDataset, sequences: EventSequences, lists: RankingLists
+) -> dict[str, dict[str, np.ndarray]]:
+    """Parts lists by whether there is a history, and by their context.
+
+    Returns:
+        Kind, slice, bool `[num_lists]`. Of a context attribute the values of most
+        lists; none where the context is not known, as of lists that were shown.
+    """
+    is_new = lists.history_ends == sequences.offsets[lists.user_rows]
+    slices = {SHOPPER: {"known": ~is_new, "new": is_new}}
+    for attribute in dataset.schema.context:
+        if attribute.kind != AttributeKind.CATEGORICAL:
+            continue
+        values = lists.context[attribute.name]
+        tokens = dataset.attribute_vocabularies[attribute.name].tokens
+        slices[attribute.name] = _by_value(values, tokens)
+    return {kind: parts for kind, parts in slices.items() if parts}
+
+
+def _by_value(values: np.ndarray, tokens: Sequence[str]) -> dict[str, np.ndarray]:
+    counts = np.bincount(values[values >= NUM_SPECIAL_INDICES])
+    largest = np.argsort(-counts, kind="stable")[:_MAX_SLICES]
+    return {
+        str(tokens[index - NUM_SPECIAL_INDICES]): values == index
+        for index in largest
+        if counts[index]
+    }
+
+
+def _read_calibration(config: ExperimentConfig) -> dict[str, Any]:
+    """Reads how the heads of a run were calibrated; empty where it says nothing."""
+    path = config.run_path / _FINISHED
+    if not path.is_file():
+        return {}
+    return json.loads(path.read_text()).get("calibration", {})

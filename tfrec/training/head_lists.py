@@ -1,0 +1,155 @@
+"""Which lists tell how likely a head's event is, and what the model says of them."""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfrec.config import ExperimentConfig
+from tfrec.data.store import EventSequences, PreparedDataset
+from tfrec.models.funnel import funnel_labels
+from tfrec.models.ranking_model import UNDEFINED_LABEL, RankingBatch, RankingModel
+from tfrec.models.recommender import TrainedRecommender
+from tfrec.training.mining import impression_lists, mine_candidates
+from tfrec.training.ranking_batches import batch_spec, make_batch
+from tfrec.training.ranking_lists import RankingLists
+
+Population = Literal["retrieved", "shown"]
+Lists = Mapping[Population, RankingLists]
+
+_BATCH_CANDIDATES = 6_400
+_HIDDEN = -1e4  # Retrieval score of what a list had to be filled up with.
+_NEAR_BEST = 0.95
+
+
+class Predictions(NamedTuple):
+    """What the model says of lists.
+
+    Attributes:
+        raw: float32 `[num_lists, num_candidates, num_heads]`, logits as trained.
+        calibrated: The same as served.
+        slices: int32 `[num_lists]`, which curve is theirs.
+    """
+
+    raw: np.ndarray
+    calibrated: np.ndarray
+    slices: np.ndarray
+
+
+def population_of(head: str, lists: Lists, targets: tuple[str, ...]) -> Population:
+    """Returns of which candidates a head gives the probability.
+
+    `retrieved`: P(event | the candidate was retrieved for the request), over all
+    requests, also those whose target was not retrieved. So it is for target event
+    types, and for all where the log has no lists. `shown`: P(event | the candidate was
+    shown), for the others: a click needs a list to be made in.
+
+    Args:
+        head: Event type.
+        lists: The lists there are.
+        targets: Target event types.
+    """
+    return "retrieved" if head in targets or "shown" not in lists else "shown"
+
+
+def find_evaluation_lists(
+    config: ExperimentConfig,
+    dataset: PreparedDataset,
+    recommender: TrainedRecommender,
+    *,
+    split: int,
+    max_lists: int,
+) -> Lists:
+    """Returns lists of a split as they are served, and as they were shown.
+
+    Args:
+        config: Of the experiment.
+        dataset: The prepared data.
+        recommender: Retrieves, as deep as in serving.
+        split: Index of the split.
+        max_lists: Of either sort, drawn by seed.
+    """
+    sequences = dataset.load_sequences()
+    lists: dict[Population, RankingLists] = {
+        "retrieved": mine_candidates(
+            config, sequences, recommender, split=split, max_lists=max_lists
+        )
+    }
+    impressions = dataset.load_impressions()
+    if impressions is not None:
+        lists["shown"] = impression_lists(
+            config,
+            sequences,
+            impressions,
+            recommender,
+            split=split,
+            max_lists=max_lists,
+        )
+    return lists
+
+
+def predict(
+    model: RankingModel,
+    sequences: EventSequences,
+    lists: RankingLists,
+    *,
+    max_history_length: int,
+) -> Predictions:
+    """Runs the model on lists, without and with its calibration."""
+
+    @tf.function(input_signature=[batch_spec(sequences, lists)])
+    def run(batch: RankingBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        request = batch.inputs.request
+        logits = model(batch.inputs, training=False)
+        slices = tf.zeros_like(request.request_timestamp, tf.int32)
+        if model.calibration is not None:
+            slices = model.calibration.slice_index(request)
+        return logits, model.calibrated(logits, request), slices
+
+    shape = (lists.num_lists, lists.candidate_index.shape[1], len(model.heads))
+    found = Predictions(
+        np.empty(shape, np.float32),
+        np.empty(shape, np.float32),
+        np.empty(lists.num_lists, np.int32),
+    )
+    step = max(_BATCH_CANDIDATES // max(shape[1], 1), 1)
+    for start in range(0, lists.num_lists, step):
+        rows = np.arange(start, min(start + step, lists.num_lists))
+        batch = make_batch(
+            sequences, lists.take(rows), max_history_length=max_history_length
+        )
+        for values, part in zip(found, run(batch), strict=True):
+            values[rows] = part.numpy()
+    return found
+
+
+def outcome_labels(model: RankingModel, lists: RankingLists) -> np.ndarray:
+    """Returns int8 `[num_lists, num_candidates, num_heads]` as training reads them."""
+    labels = funnel_labels(tf.constant(lists.labels), model.stages)
+    return labels.numpy()
+
+
+def counted_cells(lists: RankingLists, *, position_bias: str) -> np.ndarray:
+    """Returns bool `[num_lists, num_candidates]`: what the probability is about.
+
+    Real candidates. Where the model takes the place out of its probabilities, they
+    are those in the best place: of shown lists only these candidates count.
+
+    Args:
+        lists: Retrieved or shown.
+        position_bias: As `ranking.position_bias`.
+    """
+    cells = lists.candidate_index > 0
+    cells &= lists.retrieval_scores > _HIDDEN
+    if position_bias == "examination" and lists.positions is not None:
+        cells &= lists.positions == 1
+    if position_bias == "propensity" and lists.propensities is not None:
+        best = np.nanmax(lists.propensities, initial=0.0)
+        cells &= lists.propensities >= _NEAR_BEST * best
+    return cells
+
+
+def head_cells(labels: np.ndarray, cells: np.ndarray, head: int) -> np.ndarray:
+    """Returns the flat places of the candidates whose outcome of a head is known."""
+    return np.flatnonzero(cells & (labels[..., head] != UNDEFINED_LABEL))
