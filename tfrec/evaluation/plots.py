@@ -94,7 +94,7 @@ def plot_trials(
     """
     figure = Figure(figsize=(7.5, 3.6), layout="constrained")
     axes = figure.subplots()
-    kinds = ((False, "to its end", _COLOURS[0]), (True, "pruned", "none"))
+    kinds = ((False, "to its end", COLOURS[0]), (True, "pruned", "none"))
     for kind, label, face in kinds:
         shown = [i for i, was_pruned in enumerate(pruned) if was_pruned == kind]
         if shown:
@@ -102,7 +102,7 @@ def plot_trials(
                 [numbers[i] for i in shown],
                 [values[i] for i in shown],
                 c=face,
-                edgecolors=_MUTED if kind else _COLOURS[0],
+                edgecolors=MUTED if kind else COLOURS[0],
                 label=label,
             )
     whole = [(n, v) for n, v, p in zip(numbers, values, pruned, strict=True) if not p]
@@ -113,8 +113,8 @@ def plot_trials(
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", alpha=0.25)
     axes.legend(frameon=False, fontsize=9)
-    _strip(axes)
-    _save(figure, path)
+    strip_axes(axes)
+    save_figure(figure, path)
 
 
 def _check_history(stage: str, history: Mapping[str, Sequence[float]]) -> None:
