@@ -29,7 +29,12 @@ from tfrec.models.final_order import own_final_order
 from tfrec.models.ranking_model import RankingModel
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.run_record import CONFIG_FILE, write_run_record
-from tfrec.training.ranking import build_ranking_model, find_lists, train_ranking
+from tfrec.training.ranking import (
+    build_ranking_model,
+    find_lists,
+    train_ranking,
+    with_positives,
+)
 
 RETRIEVAL, ORACLE = "retrieval", "oracle"
 MAIN_METRIC = "NDCG@10"
@@ -159,7 +164,7 @@ def measure_rivals(stage: SeedStage, names: Sequence[str]) -> None:
             max_history_length=config.max_history_length,
             seed=config.seed,
         )
-        for lists in (sources[0], holdout)
+        for lists in (sources[0], with_positives(holdout["retrieved"]))
     )
     k = parse_metric(config.evaluation.selection_metric)[1]
     served = HandMadeFeatures(build_rival_inputs(stage, final=True))

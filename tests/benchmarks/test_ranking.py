@@ -1,4 +1,4 @@
-"""`benchmarks.ranking` on a tiny shop: measured once, read after, kept apart."""
+"""`benchmarks.ranking` on a tiny shop: measured once, then read or refused."""
 
 import json
 from pathlib import Path
