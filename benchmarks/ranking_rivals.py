@@ -1,5 +1,6 @@
 """Rivals of the ranking model: LambdaMART and logistic regression on its numbers."""
 
+import importlib
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -119,8 +120,8 @@ def fit_lambdamart(
         - Ke et al., "LightGBM: a highly efficient gradient boosting decision tree",
           NIPS 2017.
     """
-    import lightgbm
-
+    # By name: type checkers need not have the extra installed.
+    lightgbm: Any = importlib.import_module("lightgbm")
     threads = None if len(train.features) >= _MIN_ROWS_FOR_THREADS else 1
     best: Any = None
     chosen: dict[str, Any] = {}

@@ -1,6 +1,6 @@
 """Rows of the ranking table: named changes of a configuration's `ranking`."""
 
-import importlib.util
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -187,9 +187,11 @@ def check_installed() -> None:
     Raises:
         ModuleNotFoundError: If it is not.
     """
-    if importlib.util.find_spec("lightgbm") is None:
+    try:
+        importlib.import_module("lightgbm")
+    except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "The rival 'lightgbm' needs the package LightGBM, which is not installed. "
             "Run `pip install -c constraints.txt -e '.[benchmarks]'`, or leave the "
             "rival out with `--rivals logistic`."
-        )
+        ) from error

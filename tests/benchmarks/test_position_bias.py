@@ -80,7 +80,8 @@ def test_models_are_trained_once_and_measured_against_the_truth(tmp_path, monkey
         *("--retrieval.feedforward_dim", "8", "--ranking.num_candidates", "20"),
         *("--training.retrieval.max_epochs", "1", "--ranking.hidden_dims", "[4]"),
         *("--training.ranking.max_epochs", "1", "--evaluation.num_bootstrap", "20"),
-        *("--training.ranking.min_steps_per_epoch", "2"),
+        *("--training.ranking.optimizer.warmup_steps", "0"),
+        *("--training.ranking.optimizer.learning_rate", "0.01"),
     ]
     assert position_bias.main(arguments) == 0
     found = json.loads(out.read_text())

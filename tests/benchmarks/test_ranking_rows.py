@@ -1,6 +1,6 @@
 """Rows of `benchmarks.ranking`: what they change, and which fit the data."""
 
-import importlib.util
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,6 @@ def test_retrieval_alone_has_no_rows(tmp_path: Path) -> None:
 def test_missing_lightgbm_says_how_to_install_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
     with pytest.raises(ModuleNotFoundError, match=r"\.\[benchmarks\].*--rivals"):
         check_installed()
