@@ -74,22 +74,12 @@ def evaluate_heads(
     }
     if oracle is not None and len(schema.target_event_types) == 1:
         samples["retrieved"].add_truth(oracle)
-    calibration = _read_calibration(config)
-    heads: dict[str, Any] = {}
+    heads = {}
     for h, head in enumerate(types):
-        outcomes = samples[found[head]].outcomes(
-            h, knows_truth=head in schema.target_event_types
-        )
-        heads[head] = {
-            "population": found[head],
-            "calibrator": calibration.get(head, {}).get("kind", "none"),
-        }
-        if len(outcomes.labels):
-            heads[head] |= head_report(
-                outcomes,
-                num_bootstrap=config.evaluation.num_bootstrap,
-                seed=config.seed,
-            )
+        is_target = head in schema.target_event_types
+        outcomes = samples[found[head]].outcomes(h, knows_truth=is_target)
+        measured = _measure_head(config, head, outcomes)
+        heads[head] = {"population": found[head], **measured}
     return {
         "split": split,
         "num_bins": NUM_BINS,
@@ -99,6 +89,17 @@ def evaluate_heads(
         "num_retrieved": recommender.num_candidates,
         "heads": heads,
     }
+
+
+def _measure_head(
+    config: ExperimentConfig, head: str, outcomes: HeadOutcomes
+) -> dict[str, Any]:
+    kind = _read_calibration(config).get(head, {}).get("kind", "none")
+    if not len(outcomes.labels):
+        return {"calibrator": kind}
+    num_bootstrap = config.evaluation.num_bootstrap
+    report = head_report(outcomes, num_bootstrap=num_bootstrap, seed=config.seed)
+    return {"calibrator": kind, **report}
 
 
 class _Sample:

@@ -120,13 +120,12 @@ def train_ranking(
         after_epoch=after_epoch,
     )
     history["retrieval_order"] = validator.retrieval_order()
-    if model.calibration is not None:
-        history["calibration"] = fit_calibration(
-            config, settings, sequences, model, held_out
-        )
-        save_weights(model, path / "best")
-        history["calibrated_order"] = validator.calibrated_order()
-    return model, history
+    if model.calibration is None:
+        return model, history
+    about = fit_calibration(config, settings, sequences, model, held_out)
+    save_weights(model, path / "best")
+    calibrated = validator.calibrated_order()
+    return model, {**history, "calibration": about, "calibrated_order": calibrated}
 
 
 def find_lists(
