@@ -102,7 +102,7 @@ def test_usual_spaces_hold_the_usual_configuration(tmp_path, stages):
         ),
         (
             {"retrieval.loss": {"choices": ["softmax", "hinge"]}},
-            r"Bad value of `retrieval.loss`.*'softmax' or 'sampled_softmax'.*'hinge'",
+            r"Bad value of `retrieval.loss`.*'softmax', 'sampled_softmax'.*'hinge'",
         ),
         (
             {"evaluation.exclude_seen": {"choices": [True, False]}},
