@@ -18,6 +18,7 @@ from tfrec.data_config import (
 )
 from tfrec.order_config import FinalOrderConfig, resolve_formulas
 from tfrec.ranking_config import RankingConfig, check_calibration
+from tfrec.regulariser_config import RegulariserConfig, check_regulariser
 from tfrec.schema import RequestRule, Schema
 from tfrec.task_config import TaskConfig, check_tasks
 from tfrec.text_config import TextConfig
@@ -51,7 +52,7 @@ __all__ = [
 SequenceEncoderName = Literal["transformer", "ligr", "hstu", "gru", "bsarec", "mean"]
 
 
-class RetrievalConfig(FrozenConfig):
+class RetrievalConfig(RegulariserConfig):
     """The two-tower retrieval model."""
 
     embedding_dim: int = Field(64, ge=2, description="Width of events and items.")
@@ -157,6 +158,7 @@ class RetrievalConfig(FrozenConfig):
                 "`label_smoothing` needs `loss=softmax`; leave it at 0 for others. "
                 f"Received: label_smoothing={self.label_smoothing}, loss={self.loss}."
             )
+        check_regulariser(self, loss=self.loss, dropout=self.dropout)
         return self
 
 

@@ -6,7 +6,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from tfrec.data.store import EventSequences
-from tfrec.data.windows import Targets, Windows, cut_windows
+from tfrec.data.views import ViewDrawer
+from tfrec.data.windows import (
+    Targets,
+    Windows,
+    cut_windows,
+    is_learned,
+    learned_events,
+)
 
 
 class TokenArrays(NamedTuple):
@@ -32,6 +39,7 @@ class BatchArrays(NamedTuple):
     target_search: np.ndarray | tuple[()] = ()
     target_history: np.ndarray | tuple[()] = ()
     past_searches: np.ndarray | tuple[()] = ()
+    views: "BatchArrays | tuple[()]" = ()
 
 
 class _Layout(NamedTuple):
@@ -64,6 +72,7 @@ class BatchBuilder:
             event, 0 for none; None where that is not read.
         past_search_rows: int32 `[num_events]`, the search that an event is, 0 for
             events with an item; None where all have one.
+        view_drawer: Draws the histories that a regulariser compares; None for none.
     """
 
     def __init__(
@@ -78,6 +87,7 @@ class BatchBuilder:
         search_rows: np.ndarray | None = None,
         history_rows: np.ndarray | None = None,
         past_search_rows: np.ndarray | None = None,
+        view_drawer: ViewDrawer | None = None,
     ) -> None:
         self.sequences = sequences
         self.targets = targets
@@ -88,13 +98,18 @@ class BatchBuilder:
         self.search_rows = search_rows
         self.history_rows = history_rows
         self.past_search_rows = past_search_rows
+        self.view_drawer = view_drawer
 
     def epoch(self, number: int) -> Iterator[BatchArrays]:
         """Yields the batches of epoch `number`, counted from 0."""
         rng = np.random.default_rng([self.seed, number])
         windows = cut_windows(self.sequences, self.targets, self.max_length, rng=rng)
         for rows, layout in self._layouts(windows, rng):
-            yield self._fill(windows.take(rows), layout)
+            own = windows.take(rows)
+            batch = self._fill(own, layout)
+            if self.view_drawer is not None:
+                batch = batch._replace(views=self._views(self.view_drawer, own, rng))
+            yield batch
 
     def num_batches(self, number: int = 0) -> int:
         """Returns how many batches epoch `number` has."""
@@ -185,8 +200,8 @@ class BatchBuilder:
             lay(position.astype(np.int32)),
             lay(layout.segments[window].astype(np.int32)),
         )
-        opens = windows.opens[window]
-        batch = self._with_targets(tokens, opens, position, cell, target)
+        learned = is_learned(windows, self.targets, window, position)
+        batch = self._with_targets(tokens, learned, position, cell, target)
         if self.past_search_rows is None:
             return batch
         searches = lay(self.past_search_rows[event], is_event)
@@ -195,23 +210,49 @@ class BatchBuilder:
     def _with_targets(
         self,
         tokens: TokenArrays,
-        opens: np.ndarray,
+        learned: np.ndarray,
         position: np.ndarray,
         cell: np.ndarray,
         target: np.ndarray,
     ) -> BatchArrays:
         offset = np.minimum(self.targets.query_offsets[target], position)
-        # A start token within a history does not know what came before.
-        learned = (self.targets.weights[target] > 0) & (opens | (position > offset))
         chosen = target[learned]
+        return self._ask(tokens, (cell - offset)[learned], chosen)
+
+    def _ask(
+        self, tokens: TokenArrays, places: np.ndarray, events: np.ndarray
+    ) -> BatchArrays:
+        """Returns the batch that asks for events at places of the flattened tokens."""
         return BatchArrays(
             tokens,
-            (cell - offset)[learned].astype(np.int32),
-            self.sequences.item_index[chosen],
-            self.targets.weights[chosen],
-            {k: v[chosen] for k, v in self.sequences.context.items()},
-            () if self.search_rows is None else self.search_rows[chosen],
-            () if self.history_rows is None else self.history_rows[chosen],
+            places.astype(np.int32),
+            self.sequences.item_index[events],
+            self.targets.weights[events],
+            {k: v[events] for k, v in self.sequences.context.items()},
+            () if self.search_rows is None else self.search_rows[events],
+            () if self.history_rows is None else self.history_rows[events],
+        )
+
+    def _views(
+        self, drawer: ViewDrawer, windows: Windows, rng: np.random.Generator
+    ) -> BatchArrays:
+        """Returns drawn views as a batch of its own, packed, one target each.
+
+        Weights are those of the targets, 0 where a view was not found.
+        """
+        of_window, events = learned_events(windows, self.targets)
+        views = drawer.draw(windows, of_window, events, rng)
+        lengths = views.windows.lengths
+        width = int(lengths.max())
+        row, column, segment = _pack_rows(lengths, width, np.arange(len(lengths)))
+        layout = _Layout(int(row.max()) + 1, width, row, column, segment)
+        filled = self._fill(views.windows, layout)
+        asked = self._ask(
+            filled.tokens, row * width + column + lengths - 1, views.events
+        )
+        return asked._replace(
+            target_weights=np.where(views.found, asked.target_weights, np.float32(0)),
+            past_searches=filled.past_searches,
         )
 
 

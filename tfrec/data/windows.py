@@ -138,6 +138,34 @@ def cut_windows(
     return _with_targets(rounds, is_target)
 
 
+def is_learned(
+    windows: Windows, targets: Targets, window: np.ndarray, position: np.ndarray
+) -> np.ndarray:
+    """Returns bool, which places of windows are asked for.
+
+    A start token within a history does not know what came before, so it is no query.
+
+    Args:
+        windows: Some windows.
+        targets: What each event is worth as a target.
+        window: int64 `[num_places]`, which of the windows.
+        position: int64 `[num_places]`, place within it.
+    """
+    event = windows.starts[window] + position
+    offset = np.minimum(targets.query_offsets[event], position)
+    return (targets.weights[event] > 0) & (windows.opens[window] | (position > offset))
+
+
+def learned_events(windows: Windows, targets: Targets) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the window and the event of every target, window by window."""
+    lengths = windows.lengths
+    window = np.repeat(np.arange(len(lengths)), lengths)
+    first = np.cumsum(lengths) - lengths
+    position = np.arange(len(window)) - first[window]
+    learned = is_learned(windows, targets, window, position)
+    return window[learned], (windows.starts[window] + position)[learned]
+
+
 def _basket_ends(query_offsets: np.ndarray) -> np.ndarray:
     """Returns per event the first event behind its basket."""
     number = np.arange(len(query_offsets), dtype=np.int64)

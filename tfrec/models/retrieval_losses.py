@@ -9,6 +9,7 @@ from tfrec.models.binary_losses import (
     generalized_bce_loss,
     mask_accidental_hits,
 )
+from tfrec.models.cross_replica import gather_over_replicas
 from tfrec.models.label_smoothing import label_smoothing_term
 from tfrec.models.losses import chunked_softmax_loss, sampled_softmax_loss
 from tfrec.models.negatives import (
@@ -90,10 +91,11 @@ def _sampled_softmax(
     model: "RetrievalModel", batch: "RetrievalBatch", training: bool
 ) -> tf.Tensor:
     num_uniform = model.settings.num_sampled_negatives
+    targets = _shared_targets(model, batch)
     negatives = draw_negatives(
-        batch.target_items, num_uniform=num_uniform, num_items=model.num_items
+        targets, num_uniform=num_uniform, num_items=model.num_items
     )
-    frequency = tf.constant(model.sampling_frequency)
+    frequency = _streaming_frequency(model, targets, training)
     return _corrected_softmax(
         model, batch, negatives, frequency, num_uniform=num_uniform, training=training
     )
@@ -102,14 +104,34 @@ def _sampled_softmax(
 def _in_batch_softmax(
     model: "RetrievalModel", batch: "RetrievalBatch", training: bool
 ) -> tf.Tensor:
-    distinct = tf.unique(batch.target_items)[0]
-    negatives = Negatives(distinct, tf.size(batch.target_items))
-    if model.target_frequency is None:
-        raise ValueError("`in_batch` needs a model that was built with this loss.")
-    frequency = model.target_frequency(batch.target_items, training=training)
+    targets = _shared_targets(model, batch)
+    negatives = Negatives(tf.unique(targets)[0], tf.size(targets))
+    frequency = _streaming_frequency(model, targets, training)
     return _corrected_softmax(
         model, batch, negatives, frequency, num_uniform=0, training=training
     )
+
+
+def _shared_targets(model: "RetrievalModel", batch: "RetrievalBatch") -> tf.Tensor:
+    """Returns the targets that negatives are taken from; if asked, of all replicas.
+
+    Their ids alone are gathered: what their vectors are every replica computes, so
+    that the summed gradients are those of one replica with the whole batch.
+    """
+    if not model.settings.cross_replica_negatives:
+        return batch.target_items
+    return gather_over_replicas(batch.target_items)
+
+
+def _streaming_frequency(
+    model: "RetrievalModel", targets: tf.Tensor, training: bool
+) -> tf.Tensor:
+    if model.target_frequency is None:
+        raise ValueError(
+            "This loss needs a model that was built with it. Received: "
+            f"loss={model.settings.loss} without counts of targets."
+        )
+    return model.target_frequency(targets, training=training)
 
 
 def _corrected_softmax(

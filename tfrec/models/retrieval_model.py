@@ -16,6 +16,7 @@ from tfrec.models.event_searches import (
     searches_of_batch,
 )
 from tfrec.models.query_tower import QueryTower
+from tfrec.models.regularisers import new_prototypes, regularisation
 from tfrec.models.repeat_bias import RepeatBias, RepeatLogits
 from tfrec.models.retrieval_losses import total_loss
 from tfrec.models.streaming_frequency import StreamingFrequency
@@ -42,6 +43,9 @@ class RetrievalBatch(NamedTuple):
         past_searches: int32 `[num_rows, num_tokens]`, row in the model's
             `search_texts` of tokens that are a search; 0 for others. `()` where
             searches are no events.
+        views: The histories that the regulariser compares, as a batch of their own:
+            all queries of the first kind of view, then all of the second, and so on;
+            weight 0 where a view was not found. `()` without a regulariser.
     """
 
     tokens: Tokens
@@ -52,6 +56,7 @@ class RetrievalBatch(NamedTuple):
     target_search: Leaf = ()
     target_history: Leaf = ()
     past_searches: Leaf = ()
+    views: "RetrievalBatch | tuple[()]" = ()
 
 
 class EncodedQueries(NamedTuple):
@@ -167,10 +172,13 @@ class RetrievalModel(TrainableModel):
         frequency = (counts + 0.5) / (counts.sum() + 0.5 * len(counts))
         self.sampling_frequency = frequency.astype(np.float32)
         self.target_frequency = (
-            StreamingFrequency(frequency.tolist())
-            if config.loss == "in_batch"
+            StreamingFrequency(
+                frequency.tolist(), is_shared=config.cross_replica_negatives
+            )
+            if config.loss in ("in_batch", "sampled_softmax")
             else None
         )
+        self.intent_prototypes = new_prototypes(config)
         smoothed = np.log(np.pad(counts, (NUM_SPECIAL_INDICES, 0)) + 0.5)
         start = smoothed - smoothed[NUM_SPECIAL_INDICES:].mean()
         # By id row: items that training never saw share that of the unknown item.
@@ -290,7 +298,10 @@ class RetrievalModel(TrainableModel):
     def call(self, batch: RetrievalBatch, training: bool = False) -> tf.Tensor:
         """Returns the mean loss of a batch over its weights."""
         total = total_loss(self, batch, training=training)
-        return total / tf.maximum(tf.reduce_sum(batch.target_weights), 1.0)
+        loss = total / tf.maximum(tf.reduce_sum(batch.target_weights), 1.0)
+        if not training or isinstance(batch.views, tuple) and not batch.views:
+            return loss
+        return loss + regularisation(self, batch.views)
 
     def compute_loss(self, inputs: Any, training: bool = False) -> tf.Tensor:
         return self(RetrievalBatch(*inputs), training=training)

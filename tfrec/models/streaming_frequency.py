@@ -18,10 +18,12 @@ class StreamingFrequency(tf.keras.layers.Layer):
     Events of a catalogue are no good guess of its *targets* where only some types of
     events are targets, or some are weighted away: this counts what is really drawn.
     The counts are variables, so a continued run goes on with them; under a
-    strategy each replica counts its own targets.
+    strategy each replica counts the targets that it is given.
 
     Args:
         start: The share of each item at first, in (0, 1), summing to 1.
+        is_shared: Whether all replicas are given the targets of all: their counts are
+            then one and the same, and not summed for a checkpoint.
         **kwargs: Passed to `tf.keras.layers.Layer`.
 
     Call arguments:
@@ -39,8 +41,11 @@ class StreamingFrequency(tf.keras.layers.Layer):
           recommendations", RecSys 2019, https://doi.org/10.1145/3298689.3346996.
     """
 
-    def __init__(self, start: Sequence[float], **kwargs: Any) -> None:
+    def __init__(
+        self, start: Sequence[float], *, is_shared: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**{"dtype": tf.float32, **kwargs})
+        self.is_shared = is_shared
         self.start = [float(share) for share in start]
         self.counts = self.add_weight(
             name="target_counts",
@@ -48,7 +53,9 @@ class StreamingFrequency(tf.keras.layers.Layer):
             initializer="zeros",
             trainable=False,
             synchronization=tf.VariableSynchronization.ON_READ,
-            aggregation=tf.VariableAggregation.SUM,
+            aggregation=tf.VariableAggregation.MEAN
+            if is_shared
+            else tf.VariableAggregation.SUM,
         )
 
     def call(self, target_items: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -63,4 +70,8 @@ class StreamingFrequency(tf.keras.layers.Layer):
         return counts / tf.reduce_sum(counts)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "start": self.start}
+        return {
+            **super().get_config(),
+            "start": self.start,
+            "is_shared": self.is_shared,
+        }

@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,12 +143,13 @@ def fit(
     metric: str,
     validate: Callable[[], Mapping[str, float]],
     after_epoch: EpochHook | None = None,
+    more_callbacks: Sequence[tf.keras.callbacks.Callback] = (),
 ) -> dict[str, list[float]]:
     """Fits a compiled, built model and leaves it with the weights of the best epoch.
 
     A killed fit, called again with the same folder, goes on behind its last
     finished epoch. `after_epoch` is told the history then; what it raises ends the
-    fit.
+    fit. `more_callbacks` see the restored model.
 
     Returns:
         The history: `epoch`, `loss` and `validation_<metric>` by epoch.
@@ -166,6 +167,7 @@ def fit(
         name, metric=metric, num_epochs=stage.max_epochs, steps=steps_per_epoch
     )
     callbacks = [
+        *more_callbacks,
         EpochCounter(),
         StopOnNan(name),
         best,

@@ -7,9 +7,10 @@ from typing import Any
 import tensorflow as tf
 
 from tfrec.config import ExperimentConfig
-from tfrec.data.batches import BatchBuilder
+from tfrec.data.batches import BatchArrays, BatchBuilder
 from tfrec.data.store import EventSequences, PreparedDataset
-from tfrec.data.windows import find_targets
+from tfrec.data.views import ViewDrawer, view_kinds
+from tfrec.data.windows import Targets, find_targets
 from tfrec.features.tokens import Tokens, tokens_of
 from tfrec.models.retrieval_model import RetrievalBatch
 from tfrec.text.shop_texts import ShopTexts
@@ -25,6 +26,7 @@ def make_builder(
     num_replicas: int,
     num_workers: int = 1,
     texts: ShopTexts | None = None,
+    has_views: bool = True,
 ) -> BatchBuilder:
     """Builds the batches of one replica from some splits.
 
@@ -35,6 +37,7 @@ def make_builder(
         num_replicas: Over all workers; they share the global batch.
         num_workers: Among whom the users are shared out.
         texts: Searches, and histories as text, to learn from; None for none.
+        has_views: Whether a regulariser, if there is one, gets its views.
 
     Raises:
         ValueError: If no event of these splits can be learned from.
@@ -71,6 +74,23 @@ def make_builder(
         past_search_rows=None
         if texts is None
         else texts.past_search_rows(sequences, schema),
+        view_drawer=_view_drawer(config, sequences, targets) if has_views else None,
+    )
+
+
+def _view_drawer(
+    config: ExperimentConfig, sequences: EventSequences, targets: Targets
+) -> ViewDrawer | None:
+    retrieval = config.retrieval
+    kinds = view_kinds(retrieval.regulariser, retrieval.regulariser_share)
+    if not kinds:
+        return None
+    return ViewDrawer(
+        sequences,
+        targets,
+        kinds=kinds,
+        max_length=retrieval.max_history_length + 1,
+        max_queries=retrieval.regulariser_queries,
     )
 
 
@@ -80,6 +100,7 @@ def batch_spec(
     has_searches: bool = False,
     reads_histories: bool = False,
     has_past_searches: bool = False,
+    has_views: bool = False,
 ) -> RetrievalBatch:
     """Returns the `tf.TensorSpec`s of a batch."""
     ints = tf.TensorSpec([None, None], tf.int32)
@@ -91,7 +112,7 @@ def batch_spec(
         for name, values in sequences.context.items()
     }
     tokens = Tokens(ints, ints, longs, floats, longs, ints, ints)
-    return RetrievalBatch(
+    batch = RetrievalBatch(
         tokens,
         flat,
         flat,
@@ -100,6 +121,29 @@ def batch_spec(
         flat if has_searches else (),
         flat if reads_histories else (),
         ints if has_past_searches else (),
+    )
+    return batch._replace(views=batch) if has_views else batch
+
+
+def batch_of(arrays: BatchArrays) -> RetrievalBatch:
+    """Returns the batch of arrays, field by field; they stay arrays."""
+    views = arrays.views
+    fields = {
+        **arrays._asdict(),
+        "tokens": tokens_of(arrays.tokens),
+        "views": batch_of(views) if isinstance(views, BatchArrays) else (),
+    }
+    return RetrievalBatch(**fields)
+
+
+def builder_spec(builder: BatchBuilder) -> RetrievalBatch:
+    """Returns the `tf.TensorSpec`s of the batches of a builder."""
+    return batch_spec(
+        builder.sequences,
+        has_searches=builder.search_rows is not None,
+        reads_histories=builder.history_rows is not None,
+        has_past_searches=builder.past_search_rows is not None,
+        has_views=builder.view_drawer is not None,
     )
 
 
@@ -116,16 +160,12 @@ def endless_batches(
         epoch = first_epoch()
         while True:
             for batch in builder.epoch(epoch):
-                yield RetrievalBatch(tokens_of(batch.tokens), *batch[1:])
+                yield batch_of(batch)
             epoch += 1
 
-    spec = batch_spec(
-        builder.sequences,
-        has_searches=builder.search_rows is not None,
-        reads_histories=builder.history_rows is not None,
-        has_past_searches=builder.past_search_rows is not None,
+    dataset = tf.data.Dataset.from_generator(
+        generate, output_signature=builder_spec(builder)
     )
-    dataset = tf.data.Dataset.from_generator(generate, output_signature=spec)
     return dataset.prefetch(PREFETCH)
 
 

@@ -29,7 +29,8 @@ from tfrec.training.fitting import (
     plan_steps,
     restart_schedules,
 )
-from tfrec.training.input import batch_spec, distributed_batches
+from tfrec.training.input import batch_spec, distributed_batches, make_builder
+from tfrec.training.intents import IntentRefresh
 
 REPEAT_SHARE = 0.01  # Of training targets; from here on `repeat_bias=auto` is on.
 
@@ -204,8 +205,25 @@ def train_retrieval(
         metric=config.evaluation.selection_metric,
         validate=validator,
         after_epoch=after_epoch,
+        more_callbacks=_refreshes(config, sequences, model, ("train",), texts),
     )
     return model, history
+
+
+def _refreshes(
+    config: ExperimentConfig,
+    sequences: EventSequences,
+    model: RetrievalModel,
+    splits: tuple[str, ...],
+    texts: ShopTexts | None,
+) -> list[tf.keras.callbacks.Callback]:
+    """Returns what finds the intents of a model before each epoch, if it has some."""
+    if model.intent_prototypes is None:
+        return []
+    builder = make_builder(
+        config, sequences, splits=splits, num_replicas=1, texts=texts, has_views=False
+    )
+    return [IntentRefresh(builder, seed=config.seed)]
 
 
 def finetune_retrieval(
@@ -228,11 +246,12 @@ def finetune_retrieval(
         strategy: That of the model.
         texts: Those that the model was built with.
     """
+    splits = ("train", "validation")
     batches, steps = distributed_batches(
         config,
         dataset,
         strategy,
-        splits=("train", "validation"),
+        splits=splits,
         first_epoch=lambda: int(model.epochs_done.numpy()),
         texts=texts,
     )
@@ -242,6 +261,7 @@ def finetune_retrieval(
         batches,
         epochs=config.training.finetune_epochs,
         steps_per_epoch=steps,
+        callbacks=_refreshes(config, dataset.load_sequences(), model, splits, texts),
         verbose=0,
     )
     model.refresh_texts()
