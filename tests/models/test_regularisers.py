@@ -18,6 +18,7 @@ from tfrec.models.regularisers import (
     pair_loss,
     regularisation,
 )
+from tfrec.models.retrieval_losses import total_loss
 from tfrec.models.retrieval_model import RetrievalBatch
 
 ITEMS = [5, 6, 5, 9]
@@ -226,12 +227,15 @@ def test_the_regulariser_is_added_in_training_alone(regulariser, loss):
     )
     plain = batch._replace(views=())
     np.testing.assert_allclose(model(batch), model(plain), rtol=1e-6)
+    with pytest.raises(ValueError, match=f"regulariser={regulariser}.*views"):
+        model(plain, training=True)
     extra = regularisation(model, batch.views)
     counts = [weight.numpy() for weight in model.non_trainable_variables]
     found = model(batch, training=True)
     for weight, value in zip(model.non_trainable_variables, counts, strict=True):
         weight.assign(value)
-    expected = model(plain, training=True) + extra
+    expected = total_loss(model, plain, training=True) / len(batch.target_items)
+    expected += extra
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert float(extra) > 1e-3
 

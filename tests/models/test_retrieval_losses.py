@@ -89,8 +89,9 @@ def test_in_batch_softmax_compares_with_the_other_targets_and_corrects_them(batc
     np.testing.assert_allclose(model(batch), np.mean(losses), rtol=1e-4)
 
 
-def test_in_batch_frequencies_follow_the_targets_of_training(batch):
-    model = build("in_batch")
+@pytest.mark.parametrize("loss", ["in_batch", "sampled_softmax"])
+def test_frequencies_for_logq_follow_the_targets_of_training(loss, batch):
+    model = build(loss)
     frequency = model.target_frequency
     assert frequency is not None
     model(batch)
@@ -150,3 +151,38 @@ def test_a_traced_step_lowers_every_loss(loss, batch):
     for _ in range(20):
         step(batch)
     assert float(model(batch)) < first - 0.02
+
+
+@pytest.mark.parametrize("loss", ["in_batch", "sampled_softmax"])
+def test_temperature_comes_before_logq_of_counted_targets(loss, batch, monkeypatch):
+    """With uneven counts: with even ones logQ is the same for all and cancels."""
+    more = {"num_sampled_negatives": 12} if loss == "sampled_softmax" else {}
+    model = build(loss, **more)
+    frequency = model.target_frequency
+    assert frequency is not None
+    counts = 100.0 * np.arange(NUM_ITEMS) ** 2
+    frequency.counts.assign(counts)
+    share = 1_000.0 / NUM_ITEMS + counts
+    share /= share.sum()
+    targets = batch.target_items.numpy() - 2
+    missed = (1.0 - share) ** len(targets)
+    negatives = set(targets.tolist())
+    if loss == "sampled_softmax":
+        # Items 0 and 7 from the catalogue, beside all targets.
+        monkeypatch.setattr(
+            "tfrec.models.negatives.draw_uniform",
+            lambda shape, *, num_items: tf.constant([2] * 11 + [9]),
+        )
+        negatives |= {0, 7}
+        missed *= (1.0 - 1.0 / NUM_ITEMS) ** 12
+    log_q = np.log(1.0 - missed)
+    items = tf.gather(model.item_vectors(), batch.tokens.item_index)
+    encoded = model.encode_batch(batch, items, None, training=False)
+    cosines = encoded.embeddings.numpy() @ model.candidate_embeddings().numpy().T
+    logits = cosines / np.exp(float(model.log_temperature)) + model.item_bias().numpy()
+    losses = []
+    for row, item in zip(logits - log_q, targets, strict=True):
+        others = [row[j] for j in negatives if j != item]
+        losses.append(np.log(np.exp([row[item], *others]).sum()) - row[item])
+    np.testing.assert_allclose(model(batch), np.mean(losses), rtol=1e-4)
+    assert np.ptp(log_q) > 0.1

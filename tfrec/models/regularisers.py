@@ -45,6 +45,9 @@ def regularisation(model: "RetrievalModel", views: Any) -> tf.Tensor:
     Returns:
         float32 scalar.
 
+    Raises:
+        ValueError: If the batch came without views.
+
     References:
         - Qiu et al., "Contrastive Learning for Representation Degeneration Problem
           in Sequential Recommendation", WSDM 2022,
@@ -54,6 +57,11 @@ def regularisation(model: "RetrievalModel", views: Any) -> tf.Tensor:
           (ICSRec).
     """
     settings = model.settings
+    if not hasattr(views, "tokens"):
+        raise ValueError(
+            f"`retrieval.regulariser={settings.regulariser}` needs batches with views. "
+            f"Received: views={views}. Give their builder a `view_drawer`."
+        )
     kinds = view_kinds(settings.regulariser, settings.regulariser_share)
     embeddings = tf.split(encode_views(model, views), len(kinds))
     weights = tf.split(views.target_weights, len(kinds))
@@ -147,7 +155,10 @@ def pair_loss(
     start = tf.constant(0)
     if across_replicas:
         start = first_own_row(2 * num_queries)
-        contrast = Contrast(*gather_over_replicas(tuple(contrast)))
+        # Collectives know no bool.
+        own_mask = tf.cast(contrast.mask, tf.int32)
+        gathered = gather_over_replicas((own, groups, own_mask))
+        contrast = Contrast(*gathered[:2], gathered[2] > 0)
     place = tf.range(num_queries)
     paired = tf.where(has_second, weights, 0.0)
     loss = contrastive_loss(

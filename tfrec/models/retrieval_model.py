@@ -296,10 +296,10 @@ class RetrievalModel(TrainableModel):
         return tf.tensor_scatter_nd_add(scores, cells, extra)
 
     def call(self, batch: RetrievalBatch, training: bool = False) -> tf.Tensor:
-        """Returns the mean loss of a batch over its weights."""
+        """Returns the mean loss of a batch; in training, with the regulariser."""
         total = total_loss(self, batch, training=training)
         loss = total / tf.maximum(tf.reduce_sum(batch.target_weights), 1.0)
-        if not training or isinstance(batch.views, tuple) and not batch.views:
+        if not training or self.settings.regulariser == "none":
             return loss
         return loss + regularisation(self, batch.views)
 
