@@ -1,5 +1,7 @@
 """InfoNCE in chunks, against plain loops."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -90,7 +92,8 @@ def test_extreme_logits_stay_finite():
             weights=tf.ones(1),
         )
     np.testing.assert_allclose(loss, 2e4, rtol=1e-5)
-    np.testing.assert_allclose(tape.gradient(loss, queries), [[2.0]])
+    gradient: Any = tape.gradient(loss, queries)
+    np.testing.assert_allclose(gradient, [[2.0]])
 
 
 def test_no_query_has_no_loss_and_no_gradient():

@@ -85,7 +85,7 @@ def test_queries_are_drawn_to_the_nearest_prototype_and_from_all_others():
         nearest = int(np.argmax(prototypes @ query))
         others = [c for k, c in enumerate(prototypes) if k != nearest]
         losses.append(softmax_loss(query, prototypes[nearest], others))
-    watched, centres = tf.constant(queries), tf.Variable(prototypes)
+    watched, centres = tf.constant(queries), tf.Variable(tf.constant(prototypes))
     with tf.GradientTape() as tape:
         tape.watch(watched)
         found = intent_loss(
@@ -93,7 +93,8 @@ def test_queries_are_drawn_to_the_nearest_prototype_and_from_all_others():
         )
     expected = np.average(losses, weights=WEIGHTS)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-    of_queries, of_centres = tape.gradient(found, [watched, centres])
+    gradients: Any = tape.gradient(found, [watched, centres])
+    of_queries, of_centres = gradients
     assert of_centres is None
     assert np.abs(of_queries[:3]).min(axis=1).max() > 0
     np.testing.assert_array_equal(of_queries[3], np.zeros(3))
@@ -259,7 +260,8 @@ def test_prototypes_that_were_never_found_teach_nothing():
         loss = intent_loss(
             queries, tf.zeros((5, 4)), weights=tf.ones(3), temperature=0.1
         )
-    np.testing.assert_array_equal(tape.gradient(loss, queries), np.zeros((3, 4)))
+    gradient: Any = tape.gradient(loss, queries)
+    np.testing.assert_array_equal(gradient, np.zeros((3, 4)))
 
 
 def test_settings_that_would_do_nothing_are_refused():

@@ -29,7 +29,8 @@ def gather_over_replicas(values: Any) -> Any:
     if num_gathering_replicas() == 1:
         return values
     context: Any = tf.distribute.get_replica_context()
-    return context.all_gather(values, axis=0)
+    # One by one: the gradient of a joint gather cannot mix integers with floats.
+    return tf.nest.map_structure(lambda v: context.all_gather(v, axis=0), values)
 
 
 def first_own_row(num_rows: tf.Tensor) -> tf.Tensor:

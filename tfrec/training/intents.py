@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from sklearn.cluster import MiniBatchKMeans
 
 from tfrec.data.batches import BatchBuilder
 from tfrec.models.retrieval_model import RetrievalBatch, RetrievalModel
@@ -83,8 +82,12 @@ def find_prototypes(
             "`retrieval.num_intents` must not be above the number of training targets. "
             f"Received: num_intents={num_intents}, targets={len(queries)}. Lower it."
         )
+    # Only here: a run without intents need not wait for it.
+    from sklearn.cluster import MiniBatchKMeans
+
+    build: Any = MiniBatchKMeans  # Its stub takes strings alone.
     goes_on = start is not None and bool(np.any(start))
-    clusters = MiniBatchKMeans(
+    clusters = build(
         num_intents,
         init=start if goes_on else "k-means++",
         n_init=1,
