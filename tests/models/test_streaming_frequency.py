@@ -39,9 +39,10 @@ def test_counting_works_in_a_graph_under_a_strategy():
 
 
 def test_configuration_survives():
-    layer = StreamingFrequency(START)
+    layer = StreamingFrequency(START, is_shared=True)
     restored = StreamingFrequency.from_config(layer.get_config())
     np.testing.assert_allclose(restored(tf.constant([2])), START)
+    assert restored.counts.aggregation == tf.VariableAggregation.MEAN
 
 
 def test_counts_stay_whole_under_mixed_precision():
