@@ -62,10 +62,9 @@ def draw_gaps(
     has_target[events.head[events.is_target]] = True
     begins = np.flatnonzero(np.diff(events.window, prepend=-1))
     draws = np.where(has_target, rng.random(len(place)), np.inf)
-    least = np.minimum.reduceat(draws, begins) if len(begins) else draws
+    least = np.minimum.reduceat(draws, begins)
     chosen = has_target & (draws <= np.maximum(mask_share, least)[events.window])
-    last = np.where(has_target, place, -1)
-    last = (np.maximum.reduceat(last, begins) if len(begins) else last)[events.window]
+    last = np.maximum.reduceat(np.where(has_target, place, -1), begins)[events.window]
     at_the_end = (rng.random(len(begins)) < last_share)[events.window] & (last >= 0)
     chosen = np.where(at_the_end, place == last, chosen)
     is_gap = chosen[events.head]
