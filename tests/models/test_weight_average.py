@@ -28,7 +28,7 @@ class Line(TrainableModel):
 
 
 def test_average_follows_closely_at_first_and_forgets_slowly_then():
-    weight = tf.Variable([1.0, 5.0])
+    weight = tf.Variable(tf.constant([1.0, 5.0]))
     average = WeightAverage([weight], 0.3)
     expected = weight.numpy()
     for step, decay in enumerate((0.1, 2 / 11, 3 / 12, 0.3, 0.3)):
@@ -54,7 +54,7 @@ def test_every_step_of_training_is_averaged():
 
 
 def test_averages_stand_in_for_the_weights_within_the_block_also_after_an_error():
-    weight = tf.Variable([4.0])
+    weight = tf.Variable(tf.constant([4.0]))
     average = WeightAverage([weight], 0.9)
     weight.assign([8.0])
 
@@ -71,7 +71,7 @@ def test_averages_stand_in_for_the_weights_within_the_block_also_after_an_error(
 
 
 def test_restarted_average_is_what_the_weights_are_now():
-    weight = tf.Variable([4.0])
+    weight = tf.Variable(tf.constant([4.0]))
     average = WeightAverage([weight], 0.9)
     average.update()
     weight.assign([7.0])

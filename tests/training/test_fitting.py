@@ -124,7 +124,7 @@ def test_continued_fit_equals_one_that_was_never_killed(tmp_path):
 
 def averages_of_slope(num_steps: int, decay: float) -> list[float]:
     """The averages after each epoch of two steps of `fit_slope`."""
-    slope = tf.Variable(-1.0)
+    slope = tf.Variable(tf.constant(-1.0))
     optimizer: Any = tf.keras.optimizers.Adam(0.1)
     average, found = -1.0, []
     for step in range(num_steps):
