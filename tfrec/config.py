@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from tfrec.augmentation_config import AugmentationConfig, check_augmentation
 from tfrec.data_config import (
     AttributeConfig,
     CleaningConfig,
@@ -26,6 +27,7 @@ from tfrec.tune_config import SearchRange, TuneConfig
 
 __all__ = [
     "AttributeConfig",
+    "AugmentationConfig",
     "CleaningConfig",
     "DataConfig",
     "EvaluationConfig",
@@ -49,7 +51,9 @@ __all__ = [
     "TuneConfig",
 ]
 
-SequenceEncoderName = Literal["transformer", "ligr", "hstu", "gru", "bsarec", "mean"]
+SequenceEncoderName = Literal[
+    "transformer", "ligr", "hstu", "gru", "bsarec", "mean", "bert4rec"
+]
 
 
 class RetrievalConfig(RegulariserConfig):
@@ -61,7 +65,22 @@ class RetrievalConfig(RegulariserConfig):
         "transformer",
         description="What reads the history: causal `transformer` (SASRec), gated "
         "`ligr`, time-aware `hstu`, recurrent `gru`, frequency filtering `bsarec`, "
-        "or the recency-weighted `mean`.",
+        "the recency-weighted `mean`, or `bert4rec`, which reads both ways and is "
+        "trained to fill gaps.",
+    )
+    cloze_mask_share: float = Field(
+        0.3,
+        gt=0,
+        le=1,
+        description="`bert4rec`: targets of a history that are masked and asked for; "
+        "at least one.",
+    )
+    cloze_last_share: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="`bert4rec`: histories of which only the last target is masked, as "
+        "it is in serving.",
     )
     num_layers: int = Field(1, ge=0, description="Blocks of the encoder.")
     num_heads: int = Field(2, ge=1, description="Must divide `embedding_dim`.")
@@ -139,6 +158,7 @@ class RetrievalConfig(RegulariserConfig):
     recency_half_life_days: float | None = Field(
         None, gt=0, description="Training weight of an event halves with this age."
     )
+    augmentation: AugmentationConfig = AugmentationConfig()
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
@@ -187,6 +207,13 @@ class StageConfig(FrozenConfig):
     )
     min_steps_per_epoch: int = Field(
         50, ge=1, description="Small data get smaller batches, so that they learn."
+    )
+    average_decay: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Moving average of the weights over steps, such as .999, that is "
+        "validated, kept and exported in their place; None: none.",
     )
     optimizer: OptimizerConfig = OptimizerConfig()
 
@@ -291,6 +318,12 @@ class ExperimentConfig(FrozenConfig):
     evaluation: EvaluationConfig = EvaluationConfig()
     export: ExportConfig = ExportConfig()
     tune: TuneConfig = TuneConfig()
+
+    @model_validator(mode="after")
+    def _augmentation_fits_the_log(self) -> Self:
+        timestamp = self.data.event_columns.timestamp
+        check_augmentation(self.retrieval.augmentation, timestamp)
+        return self
 
     @model_validator(mode="after")
     def _ranking_fits_retrieval(self) -> Self:

@@ -15,6 +15,8 @@ DIM, NUM_TOKENS = 4, 6
 HOUR = 3_600
 
 all_encoders = pytest.mark.parametrize("name", NAMES)
+# It is asked at masked tokens alone, and reads what stands behind them, too.
+causal_encoders = pytest.mark.parametrize("name", [n for n in NAMES if n != "bert4rec"])
 
 
 def build(name: SequenceEncoderName, *, dropout: float = 0.0) -> tf.keras.layers.Layer:
@@ -64,7 +66,7 @@ def test_configuration_and_registry_know_the_same_names():
         assert RetrievalConfig.model_validate({"encoder": name}).encoder == name
 
 
-@all_encoders
+@causal_encoders
 @pytest.mark.parametrize("place", range(1, NUM_TOKENS))
 def test_a_later_event_never_changes_an_earlier_state(name, place):
     encoder = build(name)
@@ -90,6 +92,20 @@ def test_every_earlier_event_changes_a_later_state(name):
         changed[0, place] = -2.0 * changed[0, place]
         found = encoder(tf.constant(changed), *rest).numpy()[0, -1]
         assert np.abs(found - last).max() > 1e-4, place
+
+
+def test_bert4rec_reads_every_other_event_of_its_segment_both_ways():
+    encoder = build("bert4rec")
+    x, _, *times = inputs(1)
+    segments = tf.constant([[1, 1, 1, 2, 2, 0]])
+    before = encoder(x, segments, *times).numpy()[0]
+    for place, segment in enumerate(segments.numpy()[0]):
+        changed = x.numpy()
+        changed[0, place] = -2.0 * changed[0, place] + 1.0
+        after = encoder(tf.constant(changed), segments, *times).numpy()[0]
+        moved = np.abs(after - before).max(axis=-1) > 1e-4
+        expected = (segments.numpy()[0] == segment) & (segment > 0)
+        np.testing.assert_array_equal(moved[:5], expected[:5], err_msg=str(place))
 
 
 @all_encoders

@@ -10,12 +10,14 @@ import tensorflow as tf
 from tfrec.config import OptimizerConfig, StageConfig
 from tfrec.models.trainable_model import TrainableModel
 from tfrec.training.fitting import (
+    average_weights,
     fit,
     make_optimizer,
     plan_steps,
     restart_schedules,
     restore_weights,
     save_weights,
+    take_averages,
 )
 
 
@@ -35,11 +37,17 @@ class Killed(Exception):
 
 
 def fit_slope(
-    path: Path, scores: list[float], *, patience: int = 9
+    path: Path,
+    scores: list[float],
+    *,
+    patience: int = 9,
+    average_decay: float | None = None,
 ) -> tuple[Slope, dict[str, list[float]], list[float]]:
     """Fits with given validation values; a NaN among them is the kill."""
     model = Slope()
+    average_weights(model, average_decay)
     model.compile(optimizer=tf.keras.optimizers.Adam(0.1))
+    model.slope.assign(-1.0)  # As `start_ids`: set when all is built.
     weights: list[float] = []
 
     def validate() -> dict[str, float]:
@@ -112,6 +120,58 @@ def test_continued_fit_equals_one_that_was_never_killed(tmp_path):
     assert later_history["epoch"] == history["epoch"] == [1, 2, 3, 4, 5]
     np.testing.assert_allclose(later_history["loss"], history["loss"], atol=1e-6)
     assert float(continued.slope.numpy()) == pytest.approx(float(whole.slope.numpy()))
+
+
+def averages_of_slope(num_steps: int, decay: float) -> list[float]:
+    """The averages after each epoch of two steps of `fit_slope`."""
+    slope = tf.Variable(tf.constant(-1.0))
+    optimizer: Any = tf.keras.optimizers.Adam(0.1)
+    average, found = -1.0, []
+    for step in range(num_steps):
+        optimizer.apply_gradients([(2.0 * (slope - 3.0), slope)])
+        share = min(decay, (1 + step) / (10 + step))
+        average = share * average + (1 - share) * float(slope.numpy())
+        found.append(average)
+    return found[1::2]
+
+
+def test_averages_of_weights_are_validated_and_kept_while_the_weights_are_trained(
+    tmp_path,
+):
+    model, _, validated = fit_slope(tmp_path, [0.1, 0.5, 0.2], average_decay=0.25)
+    expected = averages_of_slope(6, 0.25)
+    assert validated == pytest.approx(expected, rel=1e-5)
+    assert float(model.slope.numpy()) == pytest.approx(expected[1], rel=1e-5)
+    plain = Slope()  # As evaluation and export build it.
+    restore_weights(plain, tmp_path / "best")
+    assert float(plain.slope.numpy()) == pytest.approx(expected[1], rel=1e-5)
+
+
+def test_continued_fit_goes_on_with_the_averages_it_had(tmp_path):
+    values = [0.1, 0.5, 0.2, 0.6, 0.4]
+    killed_at_four = [*values[:3], float("nan"), 0.0]
+    with pytest.raises(Killed):
+        fit_slope(tmp_path, killed_at_four, average_decay=0.25)
+    model, _, validated = fit_slope(tmp_path, values, average_decay=0.25)
+    expected = averages_of_slope(10, 0.25)
+    assert validated == pytest.approx(expected[3:], rel=1e-5)
+    assert float(model.slope.numpy()) == pytest.approx(expected[3], rel=1e-5)
+
+
+def test_finetuning_averages_anew_from_the_weights_it_begins_with():
+    model = Slope()
+    average_weights(model, 0.9)
+    model.compile(optimizer=tf.keras.optimizers.SGD(0.25))
+    average = model.weight_average
+    assert average is not None
+    average.steps.assign(1_000)
+    model.slope.assign(2.0)
+    restart_schedules(model)
+    model.train_step(tf.ones([1]))
+    # 2 + .25 * 2 (3 - 2) = 2.5; then .1 of 2 and .9 of it.
+    assert float(model.slope.numpy()) == pytest.approx(2.5)
+    take_averages(model)
+    assert float(model.slope.numpy()) == pytest.approx(2.45)
 
 
 def test_saved_weights_come_back_and_only_the_newest_are_kept(tmp_path):

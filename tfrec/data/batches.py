@@ -1,10 +1,18 @@
 """Training batches for retrieval: windows laid into rows, packed or bucketed."""
 
+import copy
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
+from tfrec.augmentation_config import AugmentationConfig
+from tfrec.data.augmentation import (
+    crop_windows,
+    hide_events,
+    reorder,
+    shuffle_ties,
+)
 from tfrec.data.store import EventSequences
 from tfrec.data.views import ViewDrawer
 from tfrec.data.windows import (
@@ -42,7 +50,7 @@ class BatchArrays(NamedTuple):
     views: "BatchArrays | tuple[()]" = ()
 
 
-class _Layout(NamedTuple):
+class Layout(NamedTuple):
     """Where windows stand: window w at `columns[w]` of row `rows[w]`."""
 
     num_rows: int
@@ -73,6 +81,7 @@ class BatchBuilder:
         past_search_rows: int32 `[num_events]`, the search that an event is, 0 for
             events with an item; None where all have one.
         view_drawer: Draws the histories that a regulariser compares; None for none.
+        augmentation: How histories vary from epoch to epoch; None: not at all.
     """
 
     def __init__(
@@ -88,6 +97,7 @@ class BatchBuilder:
         history_rows: np.ndarray | None = None,
         past_search_rows: np.ndarray | None = None,
         view_drawer: ViewDrawer | None = None,
+        augmentation: AugmentationConfig | None = None,
     ) -> None:
         self.sequences = sequences
         self.targets = targets
@@ -99,27 +109,62 @@ class BatchBuilder:
         self.history_rows = history_rows
         self.past_search_rows = past_search_rows
         self.view_drawer = view_drawer
+        self.augmentation = augmentation or AugmentationConfig()
 
     def epoch(self, number: int) -> Iterator[BatchArrays]:
         """Yields the batches of epoch `number`, counted from 0."""
-        rng = np.random.default_rng([self.seed, number])
-        windows = cut_windows(self.sequences, self.targets, self.max_length, rng=rng)
-        for rows, layout in self._layouts(windows, rng):
+        source, windows, rng = self._begin(number)
+        for rows, layout in source._layouts(windows, rng):
             own = windows.take(rows)
-            batch = self._fill(own, layout)
+            batch = source._fill(own, layout, rng)
+            if self.augmentation.mask_share:
+                batch = hide_events(batch, self.augmentation.mask_share, rng)
             if self.view_drawer is not None:
+                # Views are of the log as it is: no event is hidden or moved there.
                 batch = batch._replace(views=self._views(self.view_drawer, own, rng))
             yield batch
 
     def num_batches(self, number: int = 0) -> int:
         """Returns how many batches epoch `number` has."""
+        source, windows, rng = self._begin(number)
+        return len(source._layouts(windows, rng))
+
+    def _begin(self, number: int) -> tuple[Self, Windows, np.random.Generator]:
+        """Returns the builder of the epoch's own order of events, and its windows."""
         rng = np.random.default_rng([self.seed, number])
-        windows = cut_windows(self.sequences, self.targets, self.max_length, rng=rng)
-        return len(self._layouts(windows, rng))
+        source = self._shuffled(rng) if self.augmentation.shuffle_ties else self
+        windows = cut_windows(
+            source.sequences, source.targets, self.max_length, rng=rng
+        )
+        if self.augmentation.crop_share:
+            windows = crop_windows(
+                windows,
+                source.targets,
+                share=self.augmentation.crop_share,
+                min_length=self.augmentation.crop_min_length,
+                rng=rng,
+            )
+        return source, windows, rng
+
+    def _shuffled(self, rng: np.random.Generator) -> Self:
+        order = shuffle_ties(self.sequences, rng)
+
+        def moved(values: np.ndarray | None) -> np.ndarray | None:
+            return None if values is None else values[order]
+
+        source = copy.copy(self)
+        source.sequences = reorder(self.sequences, order)
+        # A basket keeps its place, whichever of its events stands first.
+        weights = self.targets.weights[order]
+        source.targets = Targets(weights, self.targets.query_offsets)
+        source.search_rows = moved(self.search_rows)
+        source.history_rows = moved(self.history_rows)
+        source.past_search_rows = moved(self.past_search_rows)
+        return source
 
     def _layouts(
         self, windows: Windows, rng: np.random.Generator
-    ) -> list[tuple[np.ndarray, _Layout]]:
+    ) -> list[tuple[np.ndarray, Layout]]:
         if self.batching == "packed":
             layouts = self._pack(windows.lengths, rng)
         else:
@@ -128,7 +173,7 @@ class BatchBuilder:
 
     def _bucket(
         self, lengths: np.ndarray, rng: np.random.Generator
-    ) -> list[tuple[np.ndarray, _Layout]]:
+    ) -> list[tuple[np.ndarray, Layout]]:
         # A random order among equals, so that batches differ between epochs.
         order = np.lexsort([rng.random(len(lengths)), lengths])
         layouts = []
@@ -139,14 +184,14 @@ class BatchBuilder:
             rows = order[start:stop]
             zeros = np.zeros(len(rows), np.int64)
             places = np.arange(len(rows))
-            layout = _Layout(len(rows), width, places, zeros, zeros + 1)
+            layout = Layout(len(rows), width, places, zeros, zeros + 1)
             layouts.append((rows, layout))
             stop = start
         return layouts
 
     def _pack(
         self, lengths: np.ndarray, rng: np.random.Generator
-    ) -> list[tuple[np.ndarray, _Layout]]:
+    ) -> list[tuple[np.ndarray, Layout]]:
         row, column, segment = _pack_rows(
             lengths, self.max_length, rng.permutation(len(lengths))
         )
@@ -158,7 +203,7 @@ class BatchBuilder:
         layouts = []
         for members in np.split(order, cuts) if len(order) else []:
             places = np.unique(shuffled[members], return_inverse=True)[1]
-            layout = _Layout(
+            layout = Layout(
                 int(places.max()) + 1,
                 self.max_length,
                 places,
@@ -168,7 +213,10 @@ class BatchBuilder:
             layouts.append((members, layout))
         return layouts
 
-    def _fill(self, windows: Windows, layout: _Layout) -> BatchArrays:
+    def _fill(
+        self, windows: Windows, layout: Layout, rng: np.random.Generator
+    ) -> BatchArrays:
+        """Lays windows out; `rng` is for builders that draw what they ask for."""
         lengths = windows.lengths
         window = np.repeat(np.arange(len(lengths)), lengths)
         position = np.arange(len(window)) - np.repeat(
@@ -245,8 +293,8 @@ class BatchBuilder:
         lengths = views.windows.lengths
         width = int(lengths.max())
         row, column, segment = _pack_rows(lengths, width, np.arange(len(lengths)))
-        layout = _Layout(int(row.max()) + 1, width, row, column, segment)
-        filled = self._fill(views.windows, layout)
+        layout = Layout(int(row.max()) + 1, width, row, column, segment)
+        filled = self._fill(views.windows, layout, rng)
         asked = self._ask(
             filled.tokens, row * width + column + lengths - 1, views.events
         )

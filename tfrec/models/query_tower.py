@@ -127,7 +127,8 @@ class QueryTower(tf.keras.layers.Layer):
         self.event_encoder = EventEncoder(
             embedding_dim,
             num_event_types,
-            max_history_length + 1,  # The start token.
+            # The start token; or the mask, where places count from 1.
+            max_history_length + (2 if encoder == "bert4rec" else 1),
             use_request_time=use_request_time,
             dropout=dropout,
         )

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec.config import RetrievalConfig
+from tfrec.features.cloze_tokens import append_mask, without_start
 from tfrec.features.item_table import ItemTable
 from tfrec.features.request import Leaf, Request, Searches
 from tfrec.features.tokens import Tokens, find_occurrences, request_tokens
@@ -264,7 +265,9 @@ class RetrievalModel(TrainableModel):
             item_vectors: What `item_vectors()` gives.
             item_texts: What `item_texts()` gives.
         """
-        tokens = request_tokens(request)
+        tokens, searches = request_tokens(request), request_searches(request)
+        if self.settings.encoder == "bert4rec":
+            tokens, searches = append_mask(tokens), without_start(searches)
         length = tf.reduce_sum(tf.cast(request.history_mask, tf.int32), axis=1)
         batch_size, num_tokens = tf.unstack(tf.shape(tokens.item_index))
         last = tf.range(batch_size) * num_tokens + length
@@ -276,7 +279,7 @@ class RetrievalModel(TrainableModel):
             request.context,
             search=_given(request.query_text),
             history=_given(request.history_text),
-            searches=request_searches(request),
+            searches=searches,
             training=False,
         )
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, Self
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+from tfrec.models.weight_average import WeightAverage
+
 
 class TrainableModel(tfrs.Model):
     """A `tfrs.Model` whose loss is the mean over all replicas.
@@ -22,6 +24,7 @@ class TrainableModel(tfrs.Model):
             checkpoint, so that a continued run reads the right batches.
         dense_gradients: Whether sparse gradients are made dense.
         second_optimizer: Of `second_variables`; None where one does for all.
+        weight_average: Moving average of all trainable variables; None keeps none.
     """
 
     if TYPE_CHECKING:
@@ -32,6 +35,7 @@ class TrainableModel(tfrs.Model):
         super().__init__(dtype=tf.float32, **kwargs)
         self.dense_gradients = dense_gradients
         self.second_optimizer: Any = None
+        self.weight_average: WeightAverage | None = None
         self.epochs_done = tf.Variable(
             tf.constant(0, tf.int64), trainable=False, name="epochs_done"
         )
@@ -68,4 +72,6 @@ class TrainableModel(tfrs.Model):
         ):
             if part:
                 chosen.apply_gradients([(g, v) for g, v in part if g is not None])
+        if self.weight_average is not None:
+            self.weight_average.update()
         return {"loss": loss}

@@ -1,5 +1,6 @@
 """How either model is compiled, fitted and kept."""
 
+import contextlib
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from tfrec.config import OptimizerConfig, StageConfig
 from tfrec.models.trainable_model import TrainableModel
+from tfrec.models.weight_average import WeightAverage
 from tfrec.training.callbacks import (
     BestEpoch,
     EpochCounter,
@@ -87,7 +89,12 @@ def plan_steps(model: TrainableModel, num_steps: int) -> None:
 
 
 def restart_schedules(model: TrainableModel) -> None:
-    """Sets the learning rates back to their first step, lower, for finetuning."""
+    """Sets the learning rates back to their first step, lower, for finetuning.
+
+    Averages of weights begin anew, too: at the weights of the best epoch.
+    """
+    if model.weight_average is not None:
+        model.weight_average.restart()
     for optimizer in _optimizers(model):
         schedule = optimizer.schedule
         schedule.start.assign(schedule.config.learning_rate * FINETUNE_SHARE)
@@ -98,6 +105,28 @@ def _optimizers(model: TrainableModel) -> list[Any]:
     """Returns those of `make_optimizer`: others plan for themselves."""
     both = (model.optimizer, model.second_optimizer)
     return [one for one in both if hasattr(one, "schedule")]
+
+
+def average_weights(model: TrainableModel, decay: float | None) -> None:
+    """Has a built model keep a moving average of its weights, if there is a decay.
+
+    Within the scope of the model's strategy. `fit` then validates, keeps and leaves
+    the averages in place of the weights.
+    """
+    if decay is not None:
+        model.weight_average = WeightAverage(model.trainable_variables, decay)
+
+
+def take_averages(model: TrainableModel) -> None:
+    """Leaves a trained model with the averages of its weights, if it has any."""
+    if model.weight_average is not None:
+        model.weight_average.swap()
+
+
+def averages_in_place(model: TrainableModel) -> contextlib.AbstractContextManager[None]:
+    """Returns a block in which a model's weights are their averages, if it has any."""
+    average = model.weight_average
+    return contextlib.nullcontext() if average is None else average.in_place()
 
 
 def weights_checkpoint(model: TrainableModel) -> tf.train.Checkpoint:
@@ -149,17 +178,29 @@ def fit(
 
     A killed fit, called again with the same folder, goes on behind its last
     finished epoch. `after_epoch` is told the history then; what it raises ends the
-    fit. `more_callbacks` see the restored model.
+    fit. `more_callbacks` see the restored model. Where the model has a
+    `weight_average`, that is validated and kept.
 
     Returns:
         The history: `epoch`, `loss` and `validation_<metric>` by epoch.
     """
+
+    def validate_average() -> Mapping[str, float]:
+        with averages_in_place(model):
+            return validate()
+
+    def save_average() -> None:
+        with averages_in_place(model):
+            save_weights(model, path / "best")
+
+    if model.weight_average is not None and not int(model.epochs_done.numpy()):
+        model.weight_average.restart()  # From what the weights were set to since.
     best = BestEpoch(
         path,
         metric=metric,
-        validate=validate,
+        validate=validate_average,
         patience=stage.patience,
-        save=lambda: save_weights(model, path / "best"),
+        save=save_average,
         after_epoch=after_epoch,
     )
     backup = path / "backup"

@@ -2,12 +2,14 @@
 
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
 
 from tfrec.config import ExperimentConfig
 from tfrec.data.batches import BatchArrays, BatchBuilder
+from tfrec.data.cloze import ClozeBatchBuilder
 from tfrec.data.store import EventSequences, PreparedDataset
 from tfrec.data.views import ViewDrawer, view_kinds
 from tfrec.data.windows import Targets, find_targets
@@ -60,7 +62,14 @@ def make_builder(
     stage = config.training.retrieval
     num_targets = int((targets.weights > 0).sum()) * num_workers  # About, of all.
     batch_size = min(stage.global_batch_size, num_targets // stage.min_steps_per_epoch)
-    return BatchBuilder(
+    build: Callable[..., BatchBuilder] = BatchBuilder
+    if retrieval.encoder == "bert4rec":
+        build = partial(
+            ClozeBatchBuilder,
+            mask_share=retrieval.cloze_mask_share,
+            last_share=retrieval.cloze_last_share,
+        )
+    return build(
         sequences,
         targets,
         # The start token and a full history: a request asks from that last place, so
@@ -75,6 +84,7 @@ def make_builder(
         if texts is None
         else texts.past_search_rows(sequences, schema),
         view_drawer=_view_drawer(config, sequences, targets) if has_views else None,
+        augmentation=retrieval.augmentation,
     )
 
 

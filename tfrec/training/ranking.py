@@ -17,7 +17,12 @@ from tfrec.models.retrieval_model import RetrievalModel
 from tfrec.text.reader import TextReader
 from tfrec.training.calibration import fit_calibration
 from tfrec.training.callbacks import EpochHook
-from tfrec.training.fitting import fit, make_optimizer, save_weights
+from tfrec.training.fitting import (
+    average_weights,
+    fit,
+    make_optimizer,
+    save_weights,
+)
 from tfrec.training.head_lists import Lists, Population
 from tfrec.training.list_sources import mean_log_dwell, prepare_sources
 from tfrec.training.mining import impression_lists, mine_candidates
@@ -92,6 +97,7 @@ def train_ranking(
     stage = config.training.ranking
     with strategy.scope():
         model = build_ranking_model(config, settings, dataset, item_table)
+        average_weights(model, stage.average_decay)
         model.compile(optimizer=make_optimizer(stage.optimizer))
     if settings.dwell_weight > 0:
         model.set_mean_dwell(mean_log_dwell(sources))

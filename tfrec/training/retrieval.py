@@ -24,10 +24,12 @@ from tfrec.text.reader import TextReader
 from tfrec.text.shop_texts import ShopTexts, TextTable
 from tfrec.training.callbacks import EpochHook
 from tfrec.training.fitting import (
+    average_weights,
     fit,
     make_optimizer,
     plan_steps,
     restart_schedules,
+    take_averages,
 )
 from tfrec.training.input import batch_spec, distributed_batches, make_builder
 from tfrec.training.intents import IntentRefresh
@@ -152,6 +154,7 @@ def compile_retrieval_model(
             )
             second.build(model.second_variables)
             model.second_optimizer = second
+        average_weights(model, config.training.retrieval.average_decay)
         model.compile(optimizer=optimizer)
     return model
 
@@ -264,6 +267,7 @@ def finetune_retrieval(
         callbacks=_refreshes(config, dataset.load_sequences(), model, splits, texts),
         verbose=0,
     )
+    take_averages(model)
     model.refresh_texts()
 
 

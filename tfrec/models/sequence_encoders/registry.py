@@ -6,6 +6,7 @@ from functools import partial
 import tensorflow as tf
 
 from tfrec.config import SequenceEncoderName
+from tfrec.models.sequence_encoders.bert4rec import Bert4RecEncoder
 from tfrec.models.sequence_encoders.bsarec import BsarecEncoder
 from tfrec.models.sequence_encoders.gru import GruEncoder
 from tfrec.models.sequence_encoders.hstu import HstuEncoder
@@ -31,7 +32,8 @@ def build_sequence_encoder(
     where unknown: when a token happened, and when its state is asked for. They give
     float `[num_rows, num_tokens, dim]`: states of unit variance, each read off the
     tokens of its own segment up to itself and nothing else. States of padding are
-    finite and mean nothing.
+    finite and mean nothing. Those of `bert4rec` alone are read off the whole segment:
+    its queries stand at masked tokens.
 
     Args:
         name: Which.
@@ -52,6 +54,7 @@ def build_sequence_encoder(
         "gru": partial(GruEncoder, num_layers, feedforward_dim),
         "bsarec": partial(BsarecEncoder, *blocks),
         "mean": partial(MeanEncoder, *blocks),
+        "bert4rec": partial(Bert4RecEncoder, *blocks),
     }
     if name not in builders:
         raise ValueError(
