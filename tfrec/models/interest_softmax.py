@@ -73,7 +73,7 @@ def chunked_interest_loss(
         - Cen et al., ComiRec, KDD 2020, https://arxiv.org/abs/2005.09347.
     """
     if chunk_size is None:
-        chunk_size = max(1, cached_rows(candidates) // queries.shape[1])
+        chunk_size = max(1, cached_rows(candidates) // int(queries.shape[1] or 1))
     if chunk_size < 1:
         raise ValueError(
             f"`chunk_size` must be at least 1. Received: chunk_size={chunk_size}."
@@ -144,7 +144,7 @@ def _over_chunks(
         parallel_iterations=1,  # More would hold the logits of several chunks.
     )
     return loss, (
-        tf.reshape(d_queries.concat(), tf.shape(with_one))[..., :-1],
+        tf.reshape(d_queries.concat(), tf.shape(with_one))[:, :, :-1],
         gradient[:, :-1],
         gradient[:, -1],
         tf.reshape(d_repeats.concat(), tf.shape(labels.repeat_logits)),
