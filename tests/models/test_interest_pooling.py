@@ -15,7 +15,7 @@ def layer() -> InterestPooling:
     tf.keras.utils.set_random_seed(0)
     layer = InterestPooling(NUM_INTERESTS)
     layer(states(), tf.constant(SEGMENTS))
-    noise = tf.random.stateless_normal(layer.kernel.shape, (1, 1))
+    noise = tf.random.stateless_normal(tf.shape(layer.kernel), (1, 1))
     layer.kernel.assign_add(noise)
     return layer
 
