@@ -175,7 +175,8 @@ def _step_flops(config: ExperimentConfig, batch: Any, num_items: int) -> float:
     dense = 4 * dim * dim + 2 * dim * settings.feedforward_dim
     attention = 2 * length * dim
     encoder = settings.num_layers * rows * length * (dense + attention)
-    return 6.0 * (targets * num_items * dim + encoder)
+    scored = settings.num_interests * targets * num_items * dim
+    return 6.0 * (scored + encoder)
 
 
 def show(result: Mapping[str, Any]) -> None:

@@ -167,6 +167,7 @@ def export_schema(dataset: PreparedDataset, config: ExperimentConfig) -> Schema:
         caps=schema.caps,
         rules=schema.rules,
         has_dwell=schema.has_dwell,
+        has_interests=schema.has_interests,
     )
     if prepared != schema:
         names = [

@@ -118,3 +118,15 @@ def test_ranking_reads_as_much_as_retrieval_unless_it_asks_for_more() -> None:
     assert experiment(None).max_history_length == 5
     assert experiment({}).max_history_length == 5
     assert experiment({"max_history_length": 9}).max_history_length == 9
+
+
+def test_one_interest_is_the_default_and_more_show_in_the_schema() -> None:
+    config = build()
+    assert config.retrieval.num_interests == 1
+    assert not config.experiment_schema.has_interests
+    values = config.model_dump(mode="json")
+    values["retrieval"]["num_interests"] = 4
+    assert ExperimentConfig.model_validate(values).experiment_schema.has_interests
+    values["retrieval"]["num_interests"] = 0
+    with pytest.raises(ValidationError, match="num_interests"):
+        ExperimentConfig.model_validate(values)

@@ -207,3 +207,14 @@ def test_caps_and_rules_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match="need a ranking model.*order"):
         replace(SCHEMA, has_ranking=False, rules=("order", "diversity"))
     replace(SCHEMA, has_ranking=False, rules=("must_include", "diversity"))
+
+
+def test_an_embedded_query_of_several_interests_has_a_dimension_more() -> None:
+    several = replace(SCHEMA, has_interests=True)
+    (embedding,) = several.signature_outputs(SignatureName.EMBED_QUERY)
+    assert embedding.shape == ("num_interests", "embedding_dim")
+    (of_text,) = several.signature_outputs(SignatureName.EMBED_TEXT)
+    assert of_text.shape == ("embedding_dim",)  # A text is still one vector.
+    assert Schema.from_json(several.to_json()) == several
+    assert several.schema_hash != SCHEMA.schema_hash
+    assert "has_interests" not in SCHEMA.to_json()  # Old hashes stay what they were.

@@ -82,6 +82,12 @@ class RetrievalConfig(RegulariserConfig):
         description="`bert4rec`: histories of which only the last target is masked, as "
         "it is in serving.",
     )
+    num_interests: int = Field(
+        1,
+        ge=1,
+        description="Vectors of a query, the best of which scores an item; more than "
+        "1 costs as many times the softmax.",
+    )
     num_layers: int = Field(1, ge=0, description="Blocks of the encoder.")
     num_heads: int = Field(2, ge=1, description="Must divide `embedding_dim`.")
     feedforward_dim: int = Field(
@@ -375,6 +381,7 @@ class ExperimentConfig(FrozenConfig):
             caps=self.export.caps,
             rules=tuple(rule.value for rule in self.export.rules),
             has_dwell=self.ranking is not None and self.ranking.dwell_weight > 0,
+            has_interests=self.retrieval.num_interests > 1,
         )
 
     @model_validator(mode="after")

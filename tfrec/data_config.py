@@ -255,6 +255,7 @@ class DataConfig(FrozenConfig):
         caps: tuple[str, ...] = (),
         rules: tuple[str, ...] = (),
         has_dwell: bool = False,
+        has_interests: bool = False,
     ) -> Schema:
         """Returns the schema that this configuration declares."""
         searches = self.search_event_type if has_text else None
@@ -271,5 +272,6 @@ class DataConfig(FrozenConfig):
             caps=caps,
             rules=rules,
             has_dwell=has_dwell,
+            has_interests=has_interests,
             search_event_type=searches,
         )

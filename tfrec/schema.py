@@ -178,6 +178,7 @@ class Schema:
         has_dwell: Whether ranking also predicts the dwell on an item.
         search_event_type: The one of `event_types` that is a search: such an event
             has a text in the place of an item. None where histories have none.
+        has_interests: Whether an embedded query is several vectors.
     """
 
     event_types: tuple[str, ...]
@@ -193,6 +194,7 @@ class Schema:
     rules: tuple[str, ...] = ()
     has_dwell: bool = False
     search_event_type: str | None = None
+    has_interests: bool = False
 
     def __post_init__(self) -> None:
         unknown = [t for t in self.target_event_types if t not in self.event_types]
@@ -401,7 +403,9 @@ class Schema:
     def signature_outputs(self, signature: SignatureName) -> tuple[FeatureSpec, ...]:
         """Returns the outputs of a signature; missing places are "" and -inf."""
         if signature in (SignatureName.EMBED_QUERY, SignatureName.EMBED_TEXT):
-            return (FeatureSpec(EMBEDDING, "float32", ("embedding_dim",), padding=0.0),)
+            several = self.has_interests and signature == SignatureName.EMBED_QUERY
+            shape = (*(("num_interests",) if several else ()), "embedding_dim")
+            return (FeatureSpec(EMBEDDING, "float32", shape, padding=0.0),)
         rank = signature == SignatureName.RANK
         shape = ("num_candidates",) if rank else ("max_k",)
         item_ids = FeatureSpec(ITEM_IDS, "string", shape)
@@ -440,7 +444,8 @@ class Schema:
         stays what it was.
         """
         data = asdict(self)
-        for name in ("caps", "rules", "has_dwell", "search_event_type"):
+        optional = ("caps", "rules", "has_dwell", "search_event_type", "has_interests")
+        for name in optional:
             if not data[name]:
                 del data[name]
         for attribute in (*data["item_attributes"], *data["context"]):
@@ -478,6 +483,7 @@ class Schema:
             rules=tuple(data.get("rules", ())),
             has_dwell=bool(data.get("has_dwell", False)),
             search_event_type=data.get("search_event_type"),
+            has_interests=bool(data.get("has_interests", False)),
         )
 
     @property

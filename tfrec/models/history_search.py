@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from tfrec.features.request import Request
+from tfrec.models.interest_scores import own_scores
 
 
 def newest_events(request: Request, length: int) -> Request:
@@ -33,7 +34,8 @@ def relevant_events(
     Args:
         request: Histories `[batch_size, history_length]`, padding on the right.
         items: float `[batch_size, history_length, dim]`, the events' items.
-        queries: float `[batch_size, dim]`, of the retrieval model.
+        queries: float `[batch_size, dim]`, of the retrieval model; with several
+            interests `[batch_size, num_interests, dim]`, the nearest of which counts.
         length: Events to keep. At least 1.
 
     Returns:
@@ -45,7 +47,7 @@ def relevant_events(
           Behavior Data for Click-Through Rate Prediction" (SIM), CIKM 2020,
           https://arxiv.org/abs/2006.05639 (there one search a candidate).
     """
-    relevance = tf.linalg.matvec(tf.math.l2_normalize(items, axis=-1), queries)
+    relevance = own_scores(queries, tf.math.l2_normalize(items, axis=-1))
     return keep_events(request, relevance, length)
 
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfrec.models.interest_scores import catalogue_scores, paired_scores
+
 CACHED_LOGITS = 3_000_000  # 12 MB: each pass over them is read from the cache.
 
 
@@ -252,7 +254,8 @@ def sampled_softmax_loss(
     Accidental hits, negatives with the positive's id, are masked out.
 
     Args:
-        queries: float `[num_positions, dim]`, already divided by the temperature.
+        queries: float `[num_positions, dim]`, already divided by the temperature; or
+            `[num_positions, num_interests, dim]`, of which the highest logit counts.
         positives: float `[num_positions, dim]`.
         negatives: float `[num_negatives, dim]`, shared by all positions.
         positive_item_index: int32 `[num_positions]`.
@@ -269,8 +272,8 @@ def sampled_softmax_loss(
           a Neural Probabilistic Language Model", 2008.
         - Yi et al., RecSys 2019 (logQ).
     """
-    positive_logits = tf.reduce_sum(queries * positives, axis=-1, keepdims=True)
-    negative_logits = tf.matmul(queries, negatives, transpose_b=True)
+    positive_logits = paired_scores(queries, positives)[:, tf.newaxis]
+    negative_logits = catalogue_scores(queries, negatives)
     logits = tf.concat(
         [
             positive_logits - _log_probability(positive_probability)[:, tf.newaxis],

@@ -7,6 +7,7 @@ import tensorflow as tf
 from tfrec.config import SequenceEncoderName
 from tfrec.features.tokens import Occurrences, Tokens
 from tfrec.models.event_encoder import EventEncoder
+from tfrec.models.interest_pooling import InterestPooling
 from tfrec.models.sequence_encoders.registry import build_sequence_encoder
 from tfrec.models.text_sequence import SequencePooling, TextSequence
 
@@ -51,7 +52,9 @@ class QueryTower(tf.keras.layers.Layer):
 
     texts is `TextSequence`, where it is asked for; c is learned, S starts as the
     identity. The query is L2-normalised. It sees only events up to its token, and
-    no candidate.
+    no candidate. With several interests a query is as many such vectors, with those
+    of `InterestPooling` in the place of state + texts; context, H and S are added to
+    each.
 
     Args:
         embedding_dim: Width of the result.
@@ -69,6 +72,7 @@ class QueryTower(tf.keras.layers.Layer):
             out.
         reads_histories: Whether there is a `history`; H starts at 0.
         encoder: Which sequence encoder reads the events.
+        num_interests: Vectors of a query.
         **kwargs: Passed to `tf.keras.layers.Layer`.
 
     Call arguments:
@@ -86,7 +90,8 @@ class QueryTower(tf.keras.layers.Layer):
             tokens' items in the space of items; only with `text_pooling`.
 
     Returns:
-        float32 `[num_queries, embedding_dim]`, L2-normalised.
+        float32 `[num_queries, embedding_dim]`, L2-normalised; with several interests
+        `[num_queries, num_interests, embedding_dim]`.
     """
 
     def __init__(
@@ -105,6 +110,7 @@ class QueryTower(tf.keras.layers.Layer):
         text_pooling: SequencePooling | None = None,
         reads_histories: bool = False,
         encoder: SequenceEncoderName = "transformer",
+        num_interests: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -122,6 +128,7 @@ class QueryTower(tf.keras.layers.Layer):
             "text_pooling": text_pooling,
             "reads_histories": reads_histories,
             "encoder": encoder,
+            "num_interests": num_interests,
         }
         self.embedding_dim = embedding_dim
         self.event_encoder = EventEncoder(
@@ -164,6 +171,11 @@ class QueryTower(tf.keras.layers.Layer):
             if text_pooling is None
             else TextSequence(text_pooling, num_event_types)
         )
+        self.interests = (
+            InterestPooling(num_interests, dropout=dropout)
+            if num_interests > 1
+            else None
+        )
 
     def call(
         self,
@@ -187,18 +199,25 @@ class QueryTower(tf.keras.layers.Layer):
         )
         if self.text_sequence is not None:
             states += self.text_sequence(states, texts, tokens)
-        flat = tf.reshape(states, [-1, self.embedding_dim])
-        queries = tf.gather(flat, query_tokens)
+        shape = [-1, self.embedding_dim]
+        if self.interests is not None:
+            states = self.interests(states, tokens.segment_ids, training=training)
+            shape = [-1, self.interests.num_interests, self.embedding_dim]
+        queries = tf.gather(tf.reshape(states, shape), query_tokens)
         for name, layer in self.context_layers.items():
-            queries += self._embed_context(layer, context[name])
+            queries += self._of_each(self._embed_context(layer, context[name]))
         if history is not None and self.history_text is not None:
-            queries += self.history_text(history)
+            queries += self._of_each(self.history_text(history))
         if search is not None and self.search is not None:
-            queries += self.search(search)
+            queries += self._of_each(self.search(search))
         return tf.math.l2_normalize(tf.cast(queries, tf.float32), axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.arguments}
+
+    def _of_each(self, part: tf.Tensor) -> tf.Tensor:
+        """Lets what is said of a query be added to all of its vectors."""
+        return part if self.interests is None else part[:, tf.newaxis]
 
     @staticmethod
     def _embed_context(layer: tf.keras.layers.Layer, value: tf.Tensor) -> tf.Tensor:

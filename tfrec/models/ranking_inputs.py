@@ -22,6 +22,7 @@ from tfrec.models.fusion.fusion import (
     Fields,
 )
 from tfrec.models.history_search import nearest_events, relevant_events
+from tfrec.models.interest_scores import matching_interests
 from tfrec.models.ranking_features import (
     NeighbourWeights,
     cross_features,
@@ -38,7 +39,8 @@ class RankingInputs(NamedTuple):
 
     Attributes:
         request: Histories and request data.
-        query_embeddings: float32 `[batch_size, embedding_dim]` of retrieval.
+        query_embeddings: float32 `[batch_size, embedding_dim]` of retrieval; with
+            several interests `[batch_size, num_interests, embedding_dim]`.
         candidate_index: int32 `[batch_size, num_candidates]`; 0 is padding.
         retrieval_scores: float32 `[batch_size, num_candidates]`, log-probabilities.
     """
@@ -57,7 +59,8 @@ class RankingFields(tf.keras.layers.Layer):
         numbers = [log p_retrieval / 10, comparisons, demand, neighbours]
 
     Query and item vectors are those of the trained retrieval model, frozen, as are
-    the statistics of items.
+    the statistics of items. Of several interests `query` is, for each candidate, the
+    one that scores it highest in retrieval.
 
     A history that is longer than `attention_length` is attended to in two stages:
     the first picks the most relevant events (`tfrec.models.history_search`), the
@@ -149,7 +152,7 @@ class RankingFields(tf.keras.layers.Layer):
         request, query_embeddings, candidate_index, retrieval_scores = inputs
         candidates = tf.gather(self.items, candidate_index)
         crossed = cross_features(request, candidate_index, self.item_table)
-        query = tf.broadcast_to(query_embeddings[:, tf.newaxis], tf.shape(candidates))
+        query = matching_interests(query_embeddings, candidates)
         numbers = [
             retrieval_scores[..., tf.newaxis] / 10.0,
             crossed.numbers,

@@ -99,6 +99,7 @@ class Recommender(Protocol):
     def query_embeddings(self, encoded: Any) -> tf.Tensor:
         """Returns float32 `[batch_size, embedding_dim]`, L2-normalised.
 
+        With several interests it is `[batch_size, num_interests, embedding_dim]`.
         `encoded` is what `encode` gave.
         """
         ...

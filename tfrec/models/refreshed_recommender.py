@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec.models.final_order import FinalOrder
+from tfrec.models.interest_scores import catalogue_scores
 from tfrec.models.ranking_model import RankingModel
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import EncodedQueries, RetrievalModel
@@ -109,7 +110,7 @@ class RefreshedRecommender(TrainedRecommender):
         trained = scores[:, : self.num_trained]
         if self._has_replaced:
             queries = encoded.embeddings * tf.exp(-self.retrieval.log_temperature)
-            before = tf.matmul(queries, self._replaced, transpose_b=True)
+            before = catalogue_scores(queries, self._replaced)
             before += self._replaced_bias
             trained = tf.concat([trained + self._mask, before], axis=1)
         return scores - tf.reduce_logsumexp(trained, axis=1, keepdims=True)

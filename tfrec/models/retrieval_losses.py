@@ -10,6 +10,12 @@ from tfrec.models.binary_losses import (
     mask_accidental_hits,
 )
 from tfrec.models.cross_replica import gather_over_replicas
+from tfrec.models.interest_scores import (
+    catalogue_scores,
+    own_scores,
+    paired_scores,
+)
+from tfrec.models.interest_softmax import chunked_interest_loss
 from tfrec.models.label_smoothing import label_smoothing_term
 from tfrec.models.losses import chunked_softmax_loss, sampled_softmax_loss
 from tfrec.models.negatives import (
@@ -28,7 +34,8 @@ class Comparison(NamedTuple):
     """The vectors that a loss over negatives compares; the bias is part of them.
 
     Attributes:
-        queries: float32 `[num_targets, dim]`, divided by the temperature.
+        queries: float32 `[num_targets, dim]`, divided by the temperature; with several
+            interests `[num_targets, num_interests, dim]`.
         positives: float32 `[num_targets, dim]`.
         negatives: float32 `[num_negatives, dim]`.
     """
@@ -78,6 +85,13 @@ def _exact_loss(
         "repeat_columns": None if repeats is None else repeats.item_index - 2,
         "repeat_logits": None if repeats is None else repeats.logits,
     }
+    if model.settings.num_interests > 1:
+        return chunked_interest_loss(
+            *compared,
+            **known,
+            label_smoothing=model.settings.label_smoothing,
+            chunk_size=model.settings.softmax_chunk_size,
+        )
     loss = chunked_softmax_loss(
         *compared, **known, chunk_size=model.settings.softmax_chunk_size
     )
@@ -175,8 +189,8 @@ def _gbce(
     compared = _compare(model, batch, negatives, training)
     mask = mask_accidental_hits(batch.target_items, negatives[tf.newaxis])
     return generalized_bce_loss(
-        tf.reduce_sum(compared.queries * compared.positives, axis=-1),
-        tf.matmul(compared.queries, compared.negatives, transpose_b=True),
+        paired_scores(compared.queries, compared.positives),
+        catalogue_scores(compared.queries, compared.negatives),
         mask,
         batch.target_weights,
         positive_power=calibrated_positive_power(
@@ -193,11 +207,11 @@ def _bce(model: "RetrievalModel", batch: "RetrievalBatch", training: bool) -> tf
     shape = tf.stack([tf.size(batch.target_items), num_negatives])
     negatives = draw_uniform(shape, num_items=model.num_items)
     compared = _compare(model, batch, tf.reshape(negatives, [-1]), training)
-    width = tf.shape(compared.queries)[1]
+    width = compared.queries.shape[-1]
     own = tf.reshape(compared.negatives, [-1, num_negatives, width])
     return generalized_bce_loss(
-        tf.reduce_sum(compared.queries * compared.positives, axis=-1),
-        tf.reduce_sum(compared.queries[:, tf.newaxis] * own, axis=-1),
+        paired_scores(compared.queries, compared.positives),
+        own_scores(compared.queries, own),
         mask_accidental_hits(batch.target_items, negatives),
         batch.target_weights,
     )
@@ -231,7 +245,7 @@ def _compare(
     )
     queries = encoded.embeddings * tf.exp(-model.log_temperature)
     return Comparison(
-        tf.pad(queries, [[0, 0], [0, 1]], constant_values=1.0),
+        tf.concat([queries, tf.ones_like(queries[..., :1])], axis=-1),
         _normalised(of_positives),
         _normalised(of_negatives),
     )

@@ -16,6 +16,7 @@ from tfrec.models.event_searches import (
     request_searches,
     searches_of_batch,
 )
+from tfrec.models.interest_scores import catalogue_scores, mean_interest
 from tfrec.models.query_tower import QueryTower
 from tfrec.models.regularisers import new_prototypes, regularisation
 from tfrec.models.repeat_bias import RepeatBias, RepeatLogits
@@ -64,7 +65,8 @@ class EncodedQueries(NamedTuple):
     """Queries ready to be compared with candidates.
 
     Attributes:
-        embeddings: float32 `[num_queries, embedding_dim]`, L2-normalised.
+        embeddings: float32 `[num_queries, embedding_dim]`, L2-normalised; with several
+            interests `[num_queries, num_interests, embedding_dim]`.
         repeats: Extra logits of known items; None where the model has none.
     """
 
@@ -78,7 +80,8 @@ class RetrievalModel(TrainableModel):
         score(query, i) = query . candidate(i) / temperature + bias(i) + repeat(i)
 
     `bias` is how popular the item is on its own, `repeat` (optional) what
-    `RepeatBias` says of items already met.
+    `RepeatBias` says of items already met. With several interests the product is the
+    greatest of those of the query's vectors.
 
     Args:
         config: The model's configuration.
@@ -146,6 +149,7 @@ class RetrievalModel(TrainableModel):
             text_pooling=text_pooling,
             reads_histories=history_texts is not None,
             encoder=config.encoder,
+            num_interests=config.num_interests,
         )
         self.history_texts = (
             None if history_texts is None else tf.constant(history_texts, tf.float32)
@@ -288,7 +292,7 @@ class RetrievalModel(TrainableModel):
     ) -> tf.Tensor:
         """Returns float32 `[num_queries, num_items]` over the whole catalogue."""
         queries = encoded.embeddings * tf.exp(-self.log_temperature)
-        scores = tf.matmul(queries, candidate_embeddings, transpose_b=True)
+        scores = catalogue_scores(queries, candidate_embeddings)
         scores += self.item_bias()
         if encoded.repeats is None:
             return scores
@@ -398,7 +402,9 @@ class RetrievalModel(TrainableModel):
         )
         repeats = None
         if self.repeat_bias is not None:
-            repeats = self.repeat_bias(queries, query_tokens, tokens, occurrences)
+            repeats = self.repeat_bias(
+                mean_interest(queries), query_tokens, tokens, occurrences
+            )
         return EncodedQueries(queries, repeats)
 
 

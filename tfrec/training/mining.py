@@ -233,8 +233,9 @@ def _retrieve(
         return encoded.embeddings, recommender.scores_of(encoded)
 
     # Empty ones first: there may be no request at all.
-    width = recommender.retrieval.settings.embedding_dim
-    embeddings = [np.zeros((0, width), np.float32)]
+    settings = recommender.retrieval.settings
+    interests = (settings.num_interests,) if settings.num_interests > 1 else ()
+    embeddings = [np.zeros((0, *interests, settings.embedding_dim), np.float32)]
     kept_scores = [np.zeros((0, k), np.float32)]
     kept = [np.zeros((0, k), np.int32)]
     if candidates is not None:

@@ -93,7 +93,7 @@ def batch_spec(sequences: EventSequences, lists: RankingLists) -> RankingBatch:
     rows = [None, None]
     inputs = RankingInputs(
         request_spec(sequences.context),
-        tf.TensorSpec([None, lists.query_embeddings.shape[1]], tf.float32),
+        tf.TensorSpec([None, *lists.query_embeddings.shape[1:]], tf.float32),
         tf.TensorSpec(rows, tf.int32),
         tf.TensorSpec(rows, tf.float32),
     )

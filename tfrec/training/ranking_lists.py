@@ -16,7 +16,8 @@ class RankingLists:
         context: Per context attribute `[num_lists]`.
         candidate_index: int32 `[num_lists, num_candidates]`; 0 is padding.
         labels: int8 `[num_lists, num_candidates, num_heads]`: 1, 0 or -1.
-        query_embeddings: float32 `[num_lists, embedding_dim]`.
+        query_embeddings: float32 `[num_lists, embedding_dim]`, or `[num_lists,
+            num_interests, embedding_dim]`.
         retrieval_scores: float32 `[num_lists, num_candidates]`.
         relevant: bool `[num_lists, num_candidates]`, the positives of retrieval.
         num_relevant: int32 `[num_lists]`, positives, also those not retrieved.

@@ -177,7 +177,9 @@ class RecommenderClient(Predictor):
     ) -> np.ndarray:
         """Returns the vector of a history and a search, float32 `[embedding_dim]`.
 
-        Its length is 1; the nearer an item's vector, the higher it is retrieved.
+        Its length is 1; the nearer an item's vector, the higher it is retrieved. A
+        model whose queries are several vectors returns `[num_interests,
+        embedding_dim]`, and the nearest of them counts.
 
         Args:
             history: Past events, oldest first; empty for a new shopper.
@@ -198,7 +200,11 @@ class RecommenderClient(Predictor):
         *,
         timeout_seconds: float | None = None,
     ) -> np.ndarray:
-        """Returns float32 `[len(requests), embedding_dim]`; see `embed_query`."""
+        """Returns the vectors of many requests; see `embed_query`.
+
+        float32 `[len(requests), embedding_dim]`, or `[len(requests), num_interests,
+        embedding_dim]`.
+        """
         outputs = self._ask(
             EMBED_QUERY, lambda i: codec.encode_queries(requests, i), timeout_seconds
         )

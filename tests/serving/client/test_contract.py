@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from tfrec_client.contract import (
     COMMON_SIGNATURES,
     CONTRACT,
@@ -88,3 +90,13 @@ def test_only_context_and_filters_of_known_form_can_be_filled() -> None:
 def test_an_unknown_rank_fits_any() -> None:
     assert TensorSpec("string", 2).accepts(TensorSpec("string", None))
     assert not TensorSpec("string", 2).accepts(TensorSpec("int64", None))
+
+
+def test_a_query_of_several_vectors_is_no_difference_but_another_rank_is() -> None:
+    found = signatures_of(replace(PLAIN_SCHEMA, has_interests=True))
+    assert found["embed_query"].outputs == {"embedding": TensorSpec("float32", 3)}
+    assert list_differences(found, COMMON_SIGNATURES) == []
+    inputs = found["embed_query"].inputs
+    found["embed_query"] = Signature(inputs, {"embedding": TensorSpec("float32", 1)})
+    (line,) = list_differences(found, COMMON_SIGNATURES)
+    assert line.endswith("expected float32, rank 2, received float32, rank 1")
