@@ -60,8 +60,14 @@ def check_comparable(config: ExperimentConfig) -> None:
     """Refuses configurations that the SASRec of the rivals cannot be compared with.
 
     Raises:
-        ValueError: If the encoder is no causal transformer or the loss not exact.
+        ValueError: If the encoder is no causal transformer, the loss not exact, or
+            texts are read.
     """
+    if config.text is not None:
+        raise ValueError(
+            "`text` must be left out: rivals read ids alone. Received: "
+            f"text.encoder='{config.text.encoder}'. Choose a configuration without."
+        )
     wanted = {"encoder": "transformer", "loss": "softmax"}
     for name, value in wanted.items():
         found = getattr(config.retrieval, name)
@@ -71,6 +77,12 @@ def check_comparable(config: ExperimentConfig) -> None:
                 f"exact softmax. Received: '{found}'. Override it with "
                 f"--retrieval.{name} {value}."
             )
+
+
+def ids_alone(config: ExperimentConfig) -> ExperimentConfig:
+    """Returns the configuration without attributes of items: what rivals read."""
+    data = config.data.model_copy(update={"item_attributes": ()})
+    return config.model_copy(update={"data": data})
 
 
 def training_events(builder: BatchBuilder) -> np.ndarray:

@@ -139,9 +139,7 @@ def _version(python: str) -> str | None:
     return asked.stdout.strip() if asked.returncode == 0 else None
 
 
-def _run(
-    rival: Rival, command: Sequence[str], *, log: Path, output: IO[str]
-) -> None:
+def _run(rival: Rival, command: Sequence[str], *, log: Path, output: IO[str]) -> None:
     try:
         subprocess.run(
             command,

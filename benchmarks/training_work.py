@@ -99,6 +99,9 @@ class TrainingSteps:
         model.compile(optimizer=make_optimizer(config.training.retrieval.optimizer))
         self.config = config
         self.num_items = model.num_items
+        self.num_weights = sum(
+            weight.shape.num_elements() for weight in model.trainable_variables
+        )
         self.builder = make_builder(
             config, sequences, splits=("train",), num_replicas=1
         )
