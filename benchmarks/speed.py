@@ -5,10 +5,12 @@
 
 Rivals are installed into environments of their own, below --work_dir, and used again
 from there. All learn the same sequences, with the same width, blocks, heads, length of
-history and exact softmax, about as many targets a step and all cores; they take turns,
-so a busy machine slows all. Ours reads ids alone, as they do; where the configuration
-has attributes of items, a second row reads these too. Every field of the configuration
-can be overridden.
+history and exact softmax, about as many targets a step and all cores. Ours reads ids
+alone, as they do; where the configuration has attributes of items, a second row reads
+these too. Every field of the configuration can be overridden.
+
+All take turns, and what other processes had of the machine meanwhile is measured: it
+starves some trainings more than others, so above 5 % no goal is decided.
 
 Writes the JSON and, beside it, the page in Markdown. A rival that cannot be installed
 or fails is named, the others are measured, and the command ends with 1.

@@ -1,5 +1,6 @@
 """Lets trainers take turns: ours in this process, rivals in theirs."""
 
+import os
 import time
 from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
@@ -56,12 +57,40 @@ def measure(
         for name in names[first:] + names[:first]:
             wanted = seconds if number else min(_WARM_SECONDS, seconds)
             try:
-                turns[name] = alive[name].turn(wanted)
+                turns[name] = _watched(alive[name].turn, wanted)
             except RivalError as error:
                 missing[name] = str(error)
                 del alive[name]
         found.append(turns)
     return [{name: turns[name] for name in alive} for turns in found[1:]]
+
+
+def _watched(turn: Callable[[float], Turn], seconds: float) -> Turn:
+    """Takes a turn, and notes what other processes had of the machine meanwhile.
+
+    Turns do not cancel that: a process of few busy threads is starved more than one
+    of many, or of higher priority, so a ratio is of an idle machine or of none.
+    """
+    busy, started = busy_seconds(), time.perf_counter()
+    done = turn(seconds)
+    busy_after, gone = busy_seconds(), time.perf_counter() - started
+    if busy is None or busy_after is None:
+        return done
+    others = max(busy_after - busy - done.cpu_seconds, 0.0)
+    return done._replace(others_share=others / gone / (os.cpu_count() or 1))
+
+
+def busy_seconds(path: Path = Path("/proc/stat")) -> float | None:
+    """Returns how long all cores together were busy since start-up; None off Linux.
+
+    Args:
+        path: Of Linux: user, nice, system, idle, iowait, irq, softirq and steal.
+    """
+    if not path.is_file():
+        return None
+    fields = [int(part) for part in path.read_text().splitlines()[0].split()[1:9]]
+    idle = sum(fields[3:5])
+    return (sum(fields) - idle) / os.sysconf("SC_CLK_TCK")
 
 
 def our_trainer(
@@ -81,14 +110,14 @@ def our_trainer(
 
     def turn(seconds: float) -> Turn:
         targets, steps, gone, flops = 0, 0, 0.0, 0.0
-        started = time.perf_counter()
+        started, started_cpu = time.perf_counter(), time.process_time()
         while gone < seconds or not steps:
             batch = next(training.batches)
             training.run(batch)
             more = training.count(batch)
             targets, steps, flops = targets + more[0], steps + 1, flops + more[1]
             gone = time.perf_counter() - started
-        return Turn(targets, steps, gone, flops)
+        return Turn(targets, steps, gone, time.process_time() - started_cpu, flops)
 
     facts = {
         "epoch_targets": int((training.builder.targets.weights > 0).sum()),
@@ -104,11 +133,12 @@ def product_trainer() -> Trainer:
 
     def turn(seconds: float) -> Turn:
         steps, gone = 0, 0.0
-        started = time.perf_counter()
+        started, started_cpu = time.perf_counter(), time.process_time()
         while gone < min(seconds, _PRODUCT_SECONDS) or not steps:
             work.run()
             steps += 1
             gone = time.perf_counter() - started
-        return Turn(0, steps, gone, steps * work.flops)
+        cpu = time.process_time() - started_cpu
+        return Turn(0, steps, gone, cpu, steps * work.flops)
 
     return Trainer(turn, {})

@@ -12,6 +12,7 @@ from rich.table import Table
 from benchmarks.quality_tables import markdown_table
 from benchmarks.rivals.turn_server import Turn
 
+MAX_OTHERS_SHARE = 0.05  # Of the machine: above, no goal is decided.
 OURS = "tfrec"  # Ids alone, as the rivals: all ratios are to it.
 PRODUCT = "product"
 _SHARE_GOALS = {1: 0.85}  # Of the product's rate, by blocks; more blocks:
@@ -42,6 +43,10 @@ def summarise(rounds: Sequence[Mapping[str, Turn]]) -> dict[str, Any]:
             "targets_per_step": _mean(rounds, name, "targets"),
             "step_seconds": _mean(rounds, name, "seconds"),
             "steps": sum(one[name].steps for one in rounds),
+            "cores_used": _total(rounds, name, "cpu_seconds")
+            / _total(rounds, name, "seconds"),
+            "targets_per_cpu_second": _total(rounds, name, "targets")
+            / _total(rounds, name, "cpu_seconds"),
         }
         if rounds[0][name].flops:
             found["gflops"] = _spread(_gflops(rounds, name))
@@ -52,7 +57,26 @@ def summarise(rounds: Sequence[Mapping[str, Turn]]) -> dict[str, Any]:
         "product_gflops": _spread(product),
         "trainers": trainers,
         "speedup": ratios,
+        "others_share": _others_share(rounds),
     }
+
+
+def _others_share(rounds: Sequence[Mapping[str, Turn]]) -> float | None:
+    """Returns what others had of the machine, in the turns of whom it met most."""
+    shares = []
+    for name in rounds[0]:
+        of_rounds = [one[name].others_share for one in rounds]
+        known = [share for share in of_rounds if share is not None]
+        if len(known) < len(of_rounds):
+            return None
+        shares.append(sum(known) / len(known))
+    return max(shares)
+
+
+def is_idle(result: Mapping[str, Any]) -> bool:
+    """Whether nothing else ran to speak of; not known is not idle."""
+    share = result["others_share"]
+    return share is not None and share <= MAX_OTHERS_SHARE
 
 
 def _rates(rounds: Sequence[Mapping[str, Turn]], name: str) -> np.ndarray:
@@ -65,8 +89,11 @@ def _gflops(rounds: Sequence[Mapping[str, Turn]], name: str) -> np.ndarray:
 
 def _mean(rounds: Sequence[Mapping[str, Turn]], name: str, field: str) -> float:
     """Returns the mean of a step over all turns."""
-    total = sum(getattr(one[name], field) for one in rounds)
-    return total / sum(one[name].steps for one in rounds)
+    return _total(rounds, name, field) / _total(rounds, name, "steps")
+
+
+def _total(rounds: Sequence[Mapping[str, Turn]], name: str, field: str) -> float:
+    return sum(getattr(one[name], field) for one in rounds)
 
 
 def _spread(values: np.ndarray) -> dict[str, float]:
@@ -77,9 +104,15 @@ def _spread(values: np.ndarray) -> dict[str, float]:
     }
 
 
-def verdicts(result: Mapping[str, Any]) -> list[tuple[str, bool]]:
-    """Compares with the goals; True where one is met. A missing rival misses its."""
-    lines = []
+def verdicts(result: Mapping[str, Any]) -> list[tuple[str, bool | None]]:
+    """Compares with the goals.
+
+    Returns:
+        Per goal a line, and whether it is met: a missing rival misses its goal, and
+        None says that a busy machine decides nothing.
+    """
+    idle = is_idle(result)
+    lines: list[tuple[str, bool | None]] = []
     for name, goal in result["goals"].items():
         title = result["titles"][name]
         if name in result["missing"]:
@@ -87,11 +120,11 @@ def verdicts(result: Mapping[str, Any]) -> list[tuple[str, bool]]:
             continue
         found = result["speedup"][name]["median"]
         line = f"{_times(found)} {title}, goal at least {goal:g} ×"
-        lines.append((line, found >= goal))
+        lines.append((line, found >= goal if idle else None))
     share = result["trainers"][OURS]["share_of_product"]["median"]
     goal = _SHARE_GOALS.get(result["shapes"]["num_layers"], _DEEPER_SHARE_GOAL)
     line = f"{share:.0%} of the matrix product's rate, goal at least {goal:.0%}"
-    return [*lines, (line, share >= goal)]
+    return [*lines, (line, share >= goal if idle else None)]
 
 
 def rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -99,12 +132,13 @@ def rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     header = [
         "SASRec of",
         "targets/s",
-        "lowest to highest",
-        "targets a step",
-        "s a step",
-        "tfrec is faster",
+        "range",
+        "targets/step",
+        "s/step",
+        "cores used",
+        "tfrec faster",
         "GFLOP/s",
-        "share of product",
+        "of product",
     ]
     found = []
     for name, one in result["trainers"].items():
@@ -115,16 +149,17 @@ def rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
             [
                 result["titles"][name],
                 f"{rate['median']:,.0f}",
-                f"{rate['low']:,.0f} to {rate['high']:,.0f}",
+                f"{rate['low']:,.0f}-{rate['high']:,.0f}",
                 f"{one['targets_per_step']:,.0f}",
                 f"{one['step_seconds']:.3f}",
+                f"{one['cores_used']:.1f}",
                 _times(speedup["median"]) if speedup else "",
                 f"{one['gflops']['median']:,.1f}" if counted else "",
                 f"{one['share_of_product']['median']:.0%}" if counted else "",
             ]
         )
     for name in result["missing"]:
-        found.append([result["titles"][name], "missing", *[""] * 6])
+        found.append([result["titles"][name], "missing", *[""] * 7])
     return header, found
 
 
@@ -150,7 +185,7 @@ def describe(result: Mapping[str, Any]) -> str:
         f"threads each. {result['rounds']} rounds in which all take turns of at least "
         f"{result['seconds']:g} s; medians, ratios within a round. A product of two "
         f"large fp32 matrices ran at {product['median']:,.1f} GFLOP/s "
-        f"({product['low']:,.1f} to {product['high']:,.1f})."
+        f"({product['low']:,.1f} to {product['high']:,.1f}). {_others(result)}"
     )
 
 
@@ -201,8 +236,23 @@ def print_tables(result: Mapping[str, Any], console: Console) -> None:
         console.print(escape(line), highlight=False)
 
 
-def _verdict(line: str, is_met: bool) -> str:
+def _verdict(line: str, is_met: bool | None) -> str:
+    if is_met is None:
+        return f"{line}: not decided, the machine was not idle"
     return f"{line}: {'met' if is_met else 'missed'}"
+
+
+def _others(result: Mapping[str, Any]) -> str:
+    share = result["others_share"]
+    if share is None:
+        return "What else ran on the machine cannot be read here."
+    if is_idle(result):
+        return f"Other processes had {share:.0%} of the machine."
+    return (
+        f"Other processes had {share:.0%} of the machine (at most "
+        f"{MAX_OTHERS_SHARE:.0%} for a verdict): that starves some trainings more than "
+        "others. These ratios are no result; run it on an idle machine."
+    )
 
 
 def _times(ratio: float) -> str:

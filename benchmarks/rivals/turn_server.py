@@ -20,13 +20,18 @@ class Turn(NamedTuple):
         targets: Positions with a next item that entered the loss.
         steps: Updates of the weights.
         seconds: From the first batch's making to the last update.
+        cpu_seconds: Of the trainer's process, over all its threads.
         flops: Operations of the counted products; 0 where none are counted.
+        others_share: Share of the machine that other processes had meanwhile; None
+            where that cannot be read.
     """
 
     targets: int
     steps: int
     seconds: float
+    cpu_seconds: float
     flops: float = 0.0
+    others_share: float | None = None
 
 
 class NoMoreTurns(Exception):
@@ -43,7 +48,7 @@ class TurnServer:
         self._answers = os.fdopen(os.dup(1), "w")
         os.dup2(2, 1)
         self._targets = self._steps = 0
-        self._started = self._wanted = 0.0
+        self._started = self._started_cpu = self._wanted = 0.0
 
     def announce(self, facts: Mapping[str, Any]) -> None:
         """Says that all is laid out, and what."""
@@ -60,7 +65,7 @@ class TurnServer:
             raise NoMoreTurns
         self._wanted = float(json.loads(line)["seconds"])
         self._targets = self._steps = 0
-        self._started = time.perf_counter()
+        self._started, self._started_cpu = time.perf_counter(), time.process_time()
 
     def step(self, num_targets: int) -> None:
         """Counts a finished step; at a turn's end answers, and waits for the next."""
@@ -68,7 +73,9 @@ class TurnServer:
         self._steps += 1
         seconds = time.perf_counter() - self._started
         if seconds >= self._wanted:
-            self._answer(Turn(self._targets, self._steps, seconds)._asdict())
+            cpu = time.process_time() - self._started_cpu
+            turn = Turn(self._targets, self._steps, seconds, cpu)
+            self._answer(turn._asdict())
             self.wait()
 
     def _answer(self, values: Mapping[str, Any]) -> None:
