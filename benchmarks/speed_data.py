@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tfrec.config import ExperimentConfig
+from tfrec.config import ExperimentConfig, RetrievalConfig
 from tfrec.data.batches import BatchBuilder
 from tfrec.data.store import SPLIT_INDEX, EventSequences
 from tfrec.schema import OOV_INDEX
 
+_PREFIX_BYTES = 4_000_000_000  # Of a step of RecBole.
 _DATASET = "events"  # RecBole's: folder and file have its name.
 _HEADER = "user_id:token\titem_id:token\ttimestamp:float\n"
 
@@ -32,6 +33,8 @@ class Shapes:
         dropout: Share of dropped units.
         learning_rate: Of Adam.
         batch_targets: Targets of a step.
+        batch_prefixes: RecBole's rows of a step: as many as targets, or as memory
+            holds.
         batch_histories: Histories that hold about as many targets.
         num_threads: All cores.
         seed: Of weights and order.
@@ -47,6 +50,7 @@ class Shapes:
     dropout: float
     learning_rate: float
     batch_targets: int
+    batch_prefixes: int
     batch_histories: int
     num_threads: int
     seed: int
@@ -184,10 +188,25 @@ def make_shapes(
         dropout=settings.dropout,
         learning_rate=config.training.retrieval.optimizer.learning_rate,
         batch_targets=batch_targets,
+        batch_prefixes=min(batch_targets, max_prefixes(settings)),
         batch_histories=max(round(batch_targets / max(a_history, 1.0)), 1),
         num_threads=num_cores(),
         seed=config.seed,
     )
+
+
+def max_prefixes(settings: RetrievalConfig) -> int:
+    """Returns how many rows of RecBole's may be learned in one step.
+
+    Each is a whole padded history for one target. What a step keeps for its gradients
+    is about six matrices of attention a head, ten vectors of d and four as wide as the
+    feed-forward net, per block; 6,200 rows of MovieLens-1M would be 40 GB.
+    """
+    length = settings.max_history_length
+    kept = 6 * settings.num_heads * length + 10 * settings.embedding_dim
+    kept += 4 * settings.feedforward_dim
+    row_bytes = 4 * max(settings.num_layers, 1) * length * kept
+    return max(_PREFIX_BYTES // row_bytes, 1)
 
 
 def num_cores() -> int:

@@ -199,7 +199,8 @@ def _counting(result: Mapping[str, Any]) -> list[str]:
     if "recbole" in result["trainers"]:
         lines.append(
             "- RecBole makes a row for every event but the first, and learns one "
-            f"target from each: {shapes['batch_targets']:,} rows a step."
+            f"target from each: {shapes['batch_prefixes']:,} rows a step, as many as "
+            "targets or as 4 GB hold."
         )
     if "rectools" in result["trainers"]:
         lines.append(

@@ -12,6 +12,7 @@ from benchmarks.rivals.turn_server import Turn
 
 START_SECONDS = 1800.0  # To import a library and to lay its data out.
 STEP_SECONDS = 900.0  # More than any last step of a turn takes.
+_EXIT_SECONDS = 10.0  # Between the end of its output and its own.
 _LOG_LINES = 5  # Shown of a log where its process fails.
 
 
@@ -110,10 +111,14 @@ class TurnClient:
         raise self._failure(ending)
 
     def _failure(self, ending: str) -> RivalError:
-        self._process.kill()
-        code = self._process.wait()
+        try:  # Its own end says more than ours.
+            code = self._process.wait(_EXIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
         return RivalError(
-            f"{self.name} was to train and {ending} (exit code {code}): "
+            f"{self.name} was to train and {ending} (exit code {code}; -9 is "
+            "often a lack of memory): "
             f"{last_lines(self._log)} The whole log: '{self._log}'."
         )
 

@@ -87,7 +87,7 @@ def settings(shapes: dict[str, Any]) -> dict[str, Any]:
         "attn_dropout_prob": shapes["dropout"],
         "loss_type": "CE",
         "train_neg_sample_args": None,
-        "train_batch_size": shapes["batch_targets"],
+        "train_batch_size": shapes["batch_prefixes"],
         "learning_rate": shapes["learning_rate"],
         "seed": shapes["seed"],
         "use_gpu": False,

@@ -11,6 +11,7 @@ from benchmarks.speed_data import (
     history_lengths,
     ids_alone,
     make_shapes,
+    max_prefixes,
     training_events,
     write_events,
 )
@@ -110,6 +111,15 @@ def test_batches_of_all_hold_about_as_many_targets(tmp_path: Path) -> None:
     assert shapes.batch_histories == 2
     assert shapes.max_history_length == config.retrieval.max_history_length
     assert Path(shapes.events).is_file()
+
+
+def test_rows_of_recbole_stay_within_memory(tmp_path: Path) -> None:
+    shapes = make_shapes(make_config(), builder(), tmp_path)
+    assert shapes.batch_prefixes == shapes.batch_targets
+    long = {"max_history_length": 200, "num_layers": 2, "num_heads": 2}
+    retrieval = make_config(retrieval=long).retrieval
+    # Attention alone: six fp32 matrices a head and block are 3.84 MB a row.
+    assert 100 < max_prefixes(retrieval) < 4e9 / 3.84e6
 
 
 def test_longer_batches_never_get_less_than_one_history(tmp_path: Path) -> None:

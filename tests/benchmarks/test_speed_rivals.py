@@ -60,7 +60,7 @@ def test_rival_works_in_whole_steps_of_its_turns(tmp_path: Path) -> None:
 
 
 def test_rival_that_ends_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
-    with pytest.raises(RivalError, match=r"Rival .* ended \(exit code 1\).*no torch"):
+    with pytest.raises(RivalError, match=r"Rival .* ended \(exit code 1;.*no torch"):
         start(tmp_path, "raise SystemExit('no torch')")
 
 
@@ -168,7 +168,8 @@ SHAPES = {
     "num_heads": 4,
     "max_history_length": 17,
     "dropout": 0.25,
-    "batch_targets": 99,
+    "batch_targets": 999,
+    "batch_prefixes": 99,
     "batch_histories": 11,
     "learning_rate": 0.01,
     "seed": 5,

@@ -34,7 +34,8 @@ def result(**changes: Any) -> dict[str, Any]:
         one |= {"epoch_targets": 60, "num_items": 7}
         one["versions"] = {"torch": "2"} if name == "recbole" else {}
     shapes = {"embedding_dim": 64, "num_layers": 1, "num_heads": 2, "num_threads": 2}
-    shapes |= {"max_history_length": 50, "batch_targets": 9, "batch_histories": 3}
+    shapes |= {"max_history_length": 50, "batch_targets": 9, "batch_prefixes": 9}
+    shapes |= {"batch_histories": 3}
     shapes |= {"feedforward_dim": 256}
     about = {
         "config": "small",
