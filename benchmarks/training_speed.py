@@ -15,9 +15,9 @@ import argparse
 import itertools
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
@@ -25,14 +25,20 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.training_work import (
+    SQUARE,
+    TrainingSteps,
+    Work,
+    product_work,
+    softmax_works,
+)
 from tfrec.config import ExperimentConfig
 from tfrec.config_file import load_config
+from tfrec.data.store import PreparedDataset
 from tfrec.quiet import start_tensorflow_quietly
 from tfrec.run_record import library_versions, write_json
 
 _PROGRAM = "python -m benchmarks.training_speed"
-_POSITIONS = 4096  # Of the loss alone.
-_SQUARE = 2048  # Rows of the matrices whose product is the machine's rate.
 _PRODUCT, _PLAIN, _OURS, _STEP = "product", "plain softmax", "our softmax", "step"
 
 
@@ -47,7 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
         return 1
-    work = {**_losses(config, dataset), **_steps(config, dataset, options.steps)}
+    plain, ours = softmax_works(config, dataset)
+    work = {_PRODUCT: product_work(), _PLAIN: plain, _OURS: ours}
+    work[_STEP] = _step_work(config, dataset, options.steps)
     for one in work.values():
         one.run()  # Compiles.
     rates: dict[str, list[float]] = {name: [] for name in work}
@@ -82,101 +90,18 @@ def summarise(rates: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     }
 
 
-class Work(NamedTuple):
-    """Something to be timed.
-
-    Attributes:
-        flops: Floating-point operations of a call.
-        run: Does it.
-        num_targets: Training targets of a call.
-    """
-
-    flops: float
-    run: Callable[[], Any]
-    num_targets: int = 0
-
-
-def _losses(config: ExperimentConfig, dataset: Any) -> dict[str, Work]:
-    import tensorflow as tf
-
-    from tfrec.models.losses import chunked_softmax_loss
-
-    num_items = len(dataset.item_vocabulary.counts)
-    dim = config.retrieval.embedding_dim
-    generator = tf.random.Generator.from_seed(0)
-    queries = generator.normal([_POSITIONS, dim])
-    candidates = tf.math.l2_normalize(generator.normal([num_items, dim]), axis=1)
-    bias = tf.zeros([num_items])
-    columns = generator.uniform([_POSITIONS], 0, num_items, tf.int32)
-    square = generator.normal([_SQUARE, _SQUARE])
-
-    def plainly(queries: tf.Tensor, candidates: tf.Tensor, bias: tf.Tensor) -> Any:
-        logits = tf.matmul(queries, candidates, transpose_b=True) + bias
-        return tf.reduce_sum(
-            tf.nn.sparse_softmax_cross_entropy_with_logits(columns, logits)
-        )
-
-    def ours(queries: tf.Tensor, candidates: tf.Tensor, bias: tf.Tensor) -> Any:
-        weights = tf.ones([_POSITIONS])
-        return chunked_softmax_loss(queries, candidates, bias, columns, weights)
-
-    @tf.function
-    def product() -> tf.Tensor:
-        return tf.matmul(square, square)
-
-    def with_gradients(loss: Callable[..., Any]) -> Callable[[], Any]:
-        @tf.function
-        def run() -> Any:
-            sources = (queries, candidates, bias)
-            with tf.GradientTape() as tape:
-                tape.watch(sources)
-                value = loss(*sources)
-            return value, tape.gradient(value, sources)
-
-        return lambda: run()[0].numpy()
-
-    flops = 6.0 * _POSITIONS * num_items * dim
-    return {
-        _PRODUCT: Work(2.0 * _SQUARE**3, lambda: product().numpy()),
-        _PLAIN: Work(flops, with_gradients(plainly)),
-        _OURS: Work(flops, with_gradients(ours)),
-    }
-
-
-def _steps(config: ExperimentConfig, dataset: Any, num_steps: int) -> dict[str, Work]:
-    import tensorflow as tf
-
-    from tfrec.features.item_table import build_item_table
-    from tfrec.training.fitting import make_optimizer
-    from tfrec.training.input import batch_spec, endless_batches, make_builder
-    from tfrec.training.retrieval import build_retrieval_model
-
-    sequences = dataset.load_sequences()
-    model = build_retrieval_model(config, dataset, build_item_table(dataset))
-    model.compile(optimizer=make_optimizer(config.training.retrieval.optimizer))
-    builder = make_builder(config, sequences, splits=("train",), num_replicas=1)
-    kept = list(itertools.islice(endless_batches(builder, lambda: 0), num_steps))
-    step: Any = tf.function(model.train_step, input_signature=[batch_spec(sequences)])
+def _step_work(config: ExperimentConfig, dataset: PreparedDataset, steps: int) -> Work:
+    """Whole steps on batches that lie in memory."""
+    training = TrainingSteps(config, dataset)
+    kept = list(itertools.islice(training.batches, steps))
 
     def run() -> None:
         for batch in kept:
-            step(batch)["loss"].numpy()
+            training.run(batch)
 
-    flops = sum(_step_flops(config, batch, model.num_items) for batch in kept)
-    num_targets = sum(int(batch.target_items.shape[0]) for batch in kept)
-    return {_STEP: Work(flops, run, num_targets)}
-
-
-def _step_flops(config: ExperimentConfig, batch: Any, num_items: int) -> float:
-    """Counts the products of a step, forward and backward (three times forward)."""
-    settings = config.retrieval
-    rows, length = batch.tokens.item_index.shape
-    targets, dim = int(batch.target_items.shape[0]), settings.embedding_dim
-    dense = 4 * dim * dim + 2 * dim * settings.feedforward_dim
-    attention = 2 * length * dim
-    encoder = settings.num_layers * rows * length * (dense + attention)
-    scored = settings.num_interests * targets * num_items * dim
-    return 6.0 * (scored + encoder)
+    counts = [training.count(batch) for batch in kept]
+    targets, flops = (sum(part) for part in zip(*counts, strict=True))
+    return Work(flops, run, targets)
 
 
 def show(result: Mapping[str, Any]) -> None:
@@ -189,7 +114,7 @@ def show(result: Mapping[str, Any]) -> None:
     for name in ("", "GFLOP/s", "share of the product"):
         table.add_column(name, justify="right" if name else "left")
     titles = {
-        _PRODUCT: f"fp32 product of two {_SQUARE:,} x {_SQUARE:,} matrices",
+        _PRODUCT: f"fp32 product of two {SQUARE:,} x {SQUARE:,} matrices",
         _PLAIN: "exact softmax and gradients, written plainly",
         _OURS: "exact softmax and gradients, ours",
         _STEP: "whole training steps",

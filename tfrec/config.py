@@ -184,7 +184,19 @@ class RetrievalConfig(RegulariserConfig):
                 "`label_smoothing` needs `loss=softmax`; leave it at 0 for others. "
                 f"Received: label_smoothing={self.label_smoothing}, loss={self.loss}."
             )
-        check_regulariser(self, loss=self.loss, dropout=self.dropout)
+        check_regulariser(
+            self,
+            loss=self.loss,
+            dropout=self.dropout,
+            encoder=self.encoder,
+            num_interests=self.num_interests,
+        )
+        if self.encoder == "bert4rec" and self.num_interests > 1:
+            raise ValueError(
+                "`num_interests` above 1 pools what came before a place, and "
+                "`encoder=bert4rec` asks at its masks alone. Received: "
+                f"num_interests={self.num_interests}. Take another encoder, or 1."
+            )
         return self
 
 

@@ -48,7 +48,12 @@ class RegulariserConfig(FrozenConfig):
 
 
 def check_regulariser(
-    settings: RegulariserConfig, *, loss: str, dropout: float
+    settings: RegulariserConfig,
+    *,
+    loss: str,
+    dropout: float,
+    encoder: str,
+    num_interests: int,
 ) -> None:
     """Refuses settings that would do nothing.
 
@@ -56,11 +61,20 @@ def check_regulariser(
         settings: What is checked.
         loss: `retrieval.loss`.
         dropout: `retrieval.dropout`.
+        encoder: `retrieval.encoder`.
+        num_interests: `retrieval.num_interests`.
 
     Raises:
         ValueError: If they do not fit together.
     """
     share = settings.regulariser_share
+    if settings.regulariser != "none" and (encoder == "bert4rec" or num_interests > 1):
+        raise ValueError(
+            "`regulariser` compares queries of one vector, at any place of a history: "
+            "not with `encoder=bert4rec`, which asks at its masks alone, nor with "
+            f"several `num_interests`. Received: encoder={encoder}, "
+            f"num_interests={num_interests}. Set `regulariser: none`, or the others."
+        )
     if settings.regulariser == "duorec" and dropout == 0.0 and share < 1.0:
         raise ValueError(
             "`regulariser=duorec` compares two passes under dropout, so it needs "

@@ -139,7 +139,8 @@ class RankingFields(tf.keras.layers.Layer):
 
     def set_frozen(self, item_vectors: tf.Tensor, statistics: ItemStatistics) -> None:
         """Sets what is not learned here: retrieval's item vectors, statistics."""
-        self.items.assign(item_vectors)
+        # Mixed precision gives them in half.
+        self.items.assign(tf.cast(item_vectors, tf.float32))
         self.demand.assign(statistics.demand)
         for weights, found in (
             (self.next_item, statistics.next_item),
