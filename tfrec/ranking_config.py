@@ -60,6 +60,12 @@ class RankingConfig(TaskConfig):
     cross_dim: int | None = Field(
         64, ge=1, description="Rank of its matrices; None: full."
     )
+    number_bins: int = Field(
+        12,
+        ge=0,
+        description="Bins that comparisons, neighbours and other numbers are encoded "
+        "in, so that dense layers may bend where a tree would split; 0: as they are.",
+    )
     dropout: float = Field(0.3, ge=0, lt=1, description="Share of dropped units.")
     max_training_queries: int = Field(
         50_000, ge=1, description="Queries that candidates are mined for."

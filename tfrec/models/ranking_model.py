@@ -3,6 +3,7 @@
 import math
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfrec.config import RankingConfig
@@ -12,8 +13,10 @@ from tfrec.features.item_table import ItemTable
 from tfrec.features.request import Leaf, Request
 from tfrec.models.calibration import build_calibration
 from tfrec.models.funnel import at_most_before, funnel_labels, funnel_logits
+from tfrec.models.fusion.fusion import Fields
 from tfrec.models.fusion.registry import build_fusion
 from tfrec.models.fusion.weighted import WeightedFusion
+from tfrec.models.number_encoding import NumberEncoding
 from tfrec.models.ranking_features import NeighbourWeights, meetings
 from tfrec.models.ranking_inputs import RankingFields, RankingInputs
 from tfrec.models.ranking_objective import Outcomes, RankingObjective
@@ -69,7 +72,8 @@ class RankingModel(TrainableModel):
         logit_h(c) = a_h log p_retrieval(c) + b_h + (tasks x(c))_h + w_h . numbers(c)
         score(c)   = sum_h weight_h sigmoid(logit_h(c))
 
-    `numbers` are the comparisons, neighbours and demand. The last layer of the tasks
+    `numbers` are the comparisons, neighbours and demand, and where each of them stands
+    among its quantiles (`NumberEncoding`). The last layer of the tasks
     and w start at 0, so training starts from the order of retrieval. Query and item
     vectors are those of the trained retrieval model, frozen (`RankingFields`). How
     parts become one vector is the fusion of the configuration; one that gives logits
@@ -122,6 +126,9 @@ class RankingModel(TrainableModel):
             item_table,
             embedding_dim=embedding_dim,
             context_sizes=context_sizes,
+        )
+        self.number_encoding = (
+            NumberEncoding(config.number_bins) if config.number_bins else None
         )
         self.stages = [types.index(t) for t in config.funnel]
         self.has_dwell = config.dwell_weight > 0.0
@@ -190,7 +197,7 @@ class RankingModel(TrainableModel):
         self, inputs: RankingInputs, *, training: bool = False
     ) -> RankingOutputs:
         """Returns all that is predicted of the candidates."""
-        fields, number = self.fields(self._of_items(inputs))
+        fields, number = self._fields(inputs)
         x = self.fusion(fields, number, training=training)
         outputs = inputs.retrieval_scores[..., tf.newaxis] * self.retrieval_weight
         if self.fusion.gives_logits:
@@ -214,7 +221,26 @@ class RankingModel(TrainableModel):
                 "`field_weights` are those of the fusion `weighted`. Received: "
                 f"ranking.fusion={self.settings.fusion}."
             )
-        return self.fusion.field_weights(*self.fields(self._of_items(inputs)))
+        return self.fusion.field_weights(*self._fields(inputs))
+
+    def numbers(self, inputs: RankingInputs) -> tf.Tensor:
+        """Returns float32 `[batch_size, num_candidates, num_numbers]`, not encoded."""
+        return self.fields(self._of_items(inputs))[1]
+
+    def set_number_edges(self, numbers: np.ndarray) -> None:
+        """Sets how numbers are encoded.
+
+        Args:
+            numbers: float32 `[num_candidates, num_numbers]` of training lists.
+        """
+        if self.number_encoding is not None:
+            self.number_encoding.set_edges(numbers)
+
+    def _fields(self, inputs: RankingInputs) -> tuple[Fields, tf.Tensor]:
+        fields, numbers = self.fields(self._of_items(inputs))
+        if self.number_encoding is None:
+            return fields, numbers
+        return fields, tf.concat([numbers, self.number_encoding(numbers)], axis=-1)
 
     def _of_items(self, inputs: RankingInputs) -> RankingInputs:
         if self.search_type_index is None:

@@ -26,6 +26,7 @@ from tfrec.training.fitting import (
 from tfrec.training.head_lists import Lists, Population
 from tfrec.training.list_sources import mean_log_dwell, prepare_sources
 from tfrec.training.mining import impression_lists, mine_candidates
+from tfrec.training.number_edges import measure_numbers
 from tfrec.training.ranking_batches import RankingBatches
 from tfrec.training.ranking_lists import RankingLists
 from tfrec.training.ranking_validation import RankingValidator
@@ -105,6 +106,16 @@ def train_ranking(
         retrieval.item_vectors(),
         measure_items(sequences, config.experiment_schema, item_table.num_items),
     )
+    if settings.number_bins:
+        model.set_number_edges(
+            measure_numbers(
+                model,
+                sequences,
+                sources,
+                max_history_length=config.max_history_length,
+                seed=config.seed,
+            )
+        )
     num_replicas = strategy.num_replicas_in_sync
     batches = make_batches(config, sequences, sources, num_replicas=num_replicas)
     validator = RankingValidator(
