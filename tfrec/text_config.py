@@ -83,6 +83,13 @@ class TextConfig(FrozenConfig):
         description="Of a log without searches: share of the events that are learned "
         "as if some words of their title had been searched for.",
     )
+    match_dim: int = Field(
+        128,
+        ge=0,
+        description="Items score by how alike their text is to those of the history, "
+        "and to the search, too: in so many directions of the encoder's space; 0: "
+        "they do not.",
+    )
     sequence: Literal["none", "multi", "single"] = Field(
         "none",
         description="Beside the events themselves the query reads: `multi`, the "

@@ -152,10 +152,14 @@ class CandidateTower(tf.keras.layers.Layer):
         self.id_table.assign(vectors * np.float32(length))
 
     @property
+    def has_content(self) -> bool:
+        """Whether more than the id tells items apart: text or attributes."""
+        return self.has_attributes or self.text_rows is not None
+
+    @property
     def hides_ids(self) -> bool:
         """Whether items are learned without their id, too."""
-        has_content = self.has_attributes or self.text_rows is not None
-        return self.id_dropout > 0.0 and has_content
+        return self.id_dropout > 0.0 and self.has_content
 
     def id_rows(self, item_index: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Returns int32 id rows; those of unseen and of hidden items are 1."""

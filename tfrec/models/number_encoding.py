@@ -34,7 +34,8 @@ class NumberEncoding(tf.keras.layers.Layer):
     """
 
     def __init__(self, num_bins: int, **kwargs: Any) -> None:
-        super().__init__(dtype=tf.float32, **kwargs)
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
         self.num_bins = num_bins
 
     def build(self, input_shape: Any) -> None:

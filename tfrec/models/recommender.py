@@ -148,11 +148,13 @@ class TrainedRecommender(tf.Module):
         self.text_reader = text_reader
         self.final_order = final_order
         self._item_vectors = tf.Variable(retrieval.item_vectors(), trainable=False)
-        self._candidates = tf.Variable(
-            retrieval.candidate_embeddings(), trainable=False
-        )
+        self._candidates = tf.Variable(retrieval.candidate_keys(), trainable=False)
         texts = retrieval.item_texts()
         self._texts = None if texts is None else tf.Variable(texts, trainable=False)
+        match_texts = retrieval.match_texts()
+        self._match_texts = (
+            None if match_texts is None else tf.Variable(match_texts, trainable=False)
+        )
         self._forget_texts()
 
     def _forget_texts(self) -> None:
@@ -164,9 +166,11 @@ class TrainedRecommender(tf.Module):
         """Computes the item vectors anew."""
         self._forget_texts()
         self._item_vectors.assign(self.retrieval.item_vectors())
-        self._candidates.assign(self.retrieval.candidate_embeddings())
+        self._candidates.assign(self.retrieval.candidate_keys())
         if self._texts is not None:
             self._texts.assign(self.retrieval.item_texts())
+        if self._match_texts is not None:
+            self._match_texts.assign(self.retrieval.match_texts())
 
     def encode_texts(self, texts: tf.Tensor) -> tf.Tensor | tuple[()]:
         """Encodes string `[batch_size]` for `Request.query_text`."""
@@ -217,7 +221,9 @@ class TrainedRecommender(tf.Module):
             request = newest_events(request, length)
         if self.text_reader is not None:
             request = _with_texts(request, self.text_reader)
-        return self.retrieval.encode(request, self._item_vectors, self._texts)
+        return self.retrieval.encode(
+            request, self._item_vectors, self._texts, self._match_texts
+        )
 
     def retrieval_scores(self, request: Request) -> tf.Tensor:
         """Returns log-probabilities over the catalogue, see `Recommender`."""
@@ -295,7 +301,8 @@ class TrainedRecommender(tf.Module):
 
     def candidate_embeddings(self) -> tf.Tensor:
         """Returns the L2-normalised item vectors, see `Recommender`."""
-        return self._candidates.read_value()
+        width = self.retrieval.settings.embedding_dim
+        return self._candidates[:, :width]  # Behind them: what texts are compared by.
 
 
 def _with_texts(request: Request, reader: TextReader) -> Request:

@@ -82,6 +82,7 @@ class RefreshedRecommender(TrainedRecommender):
             (self._item_vectors, trained._item_vectors, rows),
             (self._candidates, trained._candidates, ~differs),
             (self._texts, trained._texts, rows),
+            (self._match_texts, trained._match_texts, rows),
         ):
             if mine is not None and theirs is not None:
                 mine.assign(_keep(theirs, mine, kept))
@@ -109,7 +110,7 @@ class RefreshedRecommender(TrainedRecommender):
         scores = self.retrieval.scores(encoded, self._candidates)
         trained = scores[:, : self.num_trained]
         if self._has_replaced:
-            queries = encoded.embeddings * tf.exp(-self.retrieval.log_temperature)
+            queries = self.retrieval.query_keys(encoded)
             before = catalogue_scores(queries, self._replaced)
             before += self._replaced_bias
             trained = tf.concat([trained + self._mask, before], axis=1)

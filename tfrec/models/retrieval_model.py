@@ -22,6 +22,7 @@ from tfrec.models.regularisers import new_prototypes, regularisation
 from tfrec.models.repeat_bias import RepeatBias, RepeatLogits
 from tfrec.models.retrieval_losses import total_loss
 from tfrec.models.streaming_frequency import StreamingFrequency
+from tfrec.models.text_match import TextMatch
 from tfrec.models.text_sequence import SequencePooling
 from tfrec.models.trainable_model import TrainableModel
 from tfrec.models.trained_texts import TrainedTexts
@@ -68,19 +69,24 @@ class EncodedQueries(NamedTuple):
         embeddings: float32 `[num_queries, embedding_dim]`, L2-normalised; with several
             interests `[num_queries, num_interests, embedding_dim]`.
         repeats: Extra logits of known items; None where the model has none.
+        match: float32 `[num_queries, match_dim]`, what texts are compared with, see
+            `TextMatch`; None where the model has none.
     """
 
     embeddings: tf.Tensor
     repeats: RepeatLogits | None
+    match: tf.Tensor | None = None
 
 
 class RetrievalModel(TrainableModel):
     """Scores the catalogue for a history with two towers.
 
         score(query, i) = query . candidate(i) / temperature + bias(i) + repeat(i)
+                          + match(query, i)
 
     `bias` is how popular the item is on its own, `repeat` (optional) what
-    `RepeatBias` says of items already met. With several interests the product is the
+    `RepeatBias` says of items already met, `match` (with texts) what `TextMatch` says
+    of their texts. With several interests the product is the
     greatest of those of the query's vectors.
 
     Args:
@@ -92,6 +98,7 @@ class RetrievalModel(TrainableModel):
             a numeric one.
         text_pooling: How the query pools the texts of past events, beside the
             events themselves; None does not.
+        text_match_dim: Width of `TextMatch`; 0 for none. Needs texts.
         search_texts: float32 `[num_searches + 1, text_dim]`, the encoded searches
             of the log, for training; row 0 is none.
         history_texts: float32 `[num_texts + 1, text_dim]`, the encoded joined texts
@@ -115,6 +122,7 @@ class RetrievalModel(TrainableModel):
         has_repeat_bias: bool,
         context_sizes: dict[str, int],
         text_pooling: SequencePooling | None = None,
+        text_match_dim: int = 0,
         search_texts: np.ndarray | None = None,
         history_texts: np.ndarray | None = None,
         search_dropout: float | None = None,
@@ -151,6 +159,15 @@ class RetrievalModel(TrainableModel):
             encoder=config.encoder,
             num_interests=config.num_interests,
         )
+        self.text_match = (
+            TextMatch(
+                text_match_dim, item_table, num_event_types=len(schema.event_types)
+            )
+            if text_match_dim and item_table.text is not None
+            else None
+        )
+        if self.text_match is not None:
+            self.text_match.build(None)  # It is asked for vectors before it is called.
         self.history_texts = (
             None if history_texts is None else tf.constant(history_texts, tf.float32)
         )
@@ -192,10 +209,10 @@ class RetrievalModel(TrainableModel):
             shape=(self.num_items + NUM_SPECIAL_INDICES,),
             initializer=tf.keras.initializers.Constant(config.bias_start * start),
         )
-        # Items without a training event teach nothing but "never", unless ids are
-        # hidden: then others stand in for them, and they are left out.
+        # Items without a training event teach nothing but "never". Where something
+        # else than the id tells items apart, they are left out.
         self.never_shown = np.where(
-            (counts == 0.0) & self.candidate_tower.hides_ids, -np.inf, 0.0
+            (counts == 0.0) & self.candidate_tower.has_content, -np.inf, 0.0
         ).astype(np.float32)
 
     @property
@@ -208,6 +225,12 @@ class RetrievalModel(TrainableModel):
         if self.query_tower.text_sequence is None:
             return None
         return self.candidate_tower.item_texts(self.all_items)
+
+    def match_texts(self) -> tf.Tensor | None:
+        """Returns float32 `[num_items + 2, match_dim]`; None without `TextMatch`."""
+        if self.text_match is None:
+            return None
+        return self.text_match.embed(tf.stop_gradient(self.candidate_tower.text_rows))
 
     def item_vectors(self) -> tf.Tensor:
         """Returns float `[num_items + 2, embedding_dim]`, not normalised."""
@@ -256,11 +279,49 @@ class RetrievalModel(TrainableModel):
         items = self.item_vectors()[NUM_SPECIAL_INDICES:]
         return tf.math.l2_normalize(tf.cast(items, tf.float32), axis=-1)
 
+    def candidate_keys(self) -> tf.Tensor:
+        """Returns what `query_keys` are multiplied with, float32 `[num_items, dim]`.
+
+        The candidate embeddings come first; behind them what texts are compared by.
+        """
+        rows = self.candidate_tower.id_rows(self.all_items[NUM_SPECIAL_INDICES:])
+        return self.with_match(self.candidate_embeddings(), self.match_texts(), rows)
+
+    def with_match(
+        self, candidates: tf.Tensor, match_texts: tf.Tensor | None, rows: tf.Tensor
+    ) -> tf.Tensor:
+        """Appends to embeddings of the whole catalogue what texts are compared by.
+
+        Args:
+            candidates: float32 `[num_items, embedding_dim]`.
+            match_texts: What `match_texts()` gives.
+            rows: int32 `[num_items]`, id rows.
+        """
+        if self.text_match is None or match_texts is None:
+            return candidates
+        texts = self.text_match.weighted(match_texts[NUM_SPECIAL_INDICES:], rows)
+        return tf.concat([candidates, texts], axis=1)
+
+    def query_keys(self, encoded: EncodedQueries) -> tf.Tensor:
+        """Returns float32 `[num_queries, dim]`, see `candidate_keys`.
+
+        With several interests it is `[num_queries, num_interests, dim]`.
+        """
+        queries = encoded.embeddings * tf.exp(-self.log_temperature)
+        match = encoded.match
+        if match is None:
+            return queries
+        if queries.shape.rank == 3:
+            shape = [tf.shape(match)[0], queries.shape[1], match.shape[1]]
+            match = tf.broadcast_to(match[:, tf.newaxis], shape)
+        return tf.concat([queries, match], axis=-1)
+
     def encode(
         self,
         request: Request,
         item_vectors: tf.Tensor,
         item_texts: tf.Tensor | None = None,
+        match_texts: tf.Tensor | None = None,
     ) -> EncodedQueries:
         """Encodes requests.
 
@@ -268,6 +329,7 @@ class RetrievalModel(TrainableModel):
             request: Histories and request data.
             item_vectors: What `item_vectors()` gives.
             item_texts: What `item_texts()` gives.
+            match_texts: What `match_texts()` gives.
         """
         tokens, searches = request_tokens(request), request_searches(request)
         if self.settings.encoder == "bert4rec":
@@ -279,6 +341,7 @@ class RetrievalModel(TrainableModel):
             tokens,
             tf.gather(item_vectors, tokens.item_index),
             None if item_texts is None else tf.gather(item_texts, tokens.item_index),
+            _of_tokens(match_texts, tokens),
             last,
             request.context,
             search=_given(request.query_text),
@@ -287,12 +350,9 @@ class RetrievalModel(TrainableModel):
             training=False,
         )
 
-    def scores(
-        self, encoded: EncodedQueries, candidate_embeddings: tf.Tensor
-    ) -> tf.Tensor:
+    def scores(self, encoded: EncodedQueries, candidate_keys: tf.Tensor) -> tf.Tensor:
         """Returns float32 `[num_queries, num_items]` over the whole catalogue."""
-        queries = encoded.embeddings * tf.exp(-self.log_temperature)
-        scores = catalogue_scores(queries, candidate_embeddings)
+        scores = catalogue_scores(self.query_keys(encoded), candidate_keys)
         scores += self.item_bias()
         if encoded.repeats is None:
             return scores
@@ -318,6 +378,7 @@ class RetrievalModel(TrainableModel):
         batch: RetrievalBatch,
         items: tf.Tensor,
         texts: tf.Tensor | None,
+        match_texts: tf.Tensor | None = None,
         *,
         training: bool,
     ) -> EncodedQueries:
@@ -327,12 +388,14 @@ class RetrievalModel(TrainableModel):
             batch: The step.
             items: float `[num_rows, num_tokens, embedding_dim]`, vectors of tokens.
             texts: float, same shape; None if queries read none.
+            match_texts: What `match_texts()` gives.
             training: Whether searches are hidden and units dropped.
         """
         return self._encode_tokens(
             batch.tokens,
             items,
             texts,
+            _of_tokens(match_texts, batch.tokens),
             batch.target_tokens,
             batch.target_context,
             search=self._searches(batch, training),
@@ -372,6 +435,7 @@ class RetrievalModel(TrainableModel):
         tokens: Tokens,
         items: tf.Tensor,
         texts: tf.Tensor | None,
+        match_texts: tf.Tensor | None,
         query_tokens: tf.Tensor,
         context: dict[str, tf.Tensor],
         *,
@@ -380,6 +444,12 @@ class RetrievalModel(TrainableModel):
         training: bool,
         searches: Searches | None = None,
     ) -> EncodedQueries:
+        match = None
+        if self.text_match is not None and match_texts is not None:
+            if searches is not None:
+                said = project_searches(searches, self.text_match.embed)
+                match_texts = said.in_place_of(match_texts)
+            match = self.text_match(match_texts, tokens, query_tokens, search)
         if searches is not None:
             found = project_searches(searches, self.candidate_tower.embed_text)
             items = found.in_place_of(items)
@@ -405,7 +475,13 @@ class RetrievalModel(TrainableModel):
             repeats = self.repeat_bias(
                 mean_interest(queries), query_tokens, tokens, occurrences
             )
-        return EncodedQueries(queries, repeats)
+        return EncodedQueries(queries, repeats, match)
+
+
+def _of_tokens(match_texts: tf.Tensor | None, tokens: Tokens) -> tf.Tensor | None:
+    if match_texts is None:
+        return None
+    return tf.gather(match_texts, tokens.item_index)
 
 
 def _given(text: tf.Tensor | tuple[()]) -> tf.Tensor | None:

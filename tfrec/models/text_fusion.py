@@ -82,12 +82,7 @@ class TextGate(tf.keras.layers.Layer):
 
     def __init__(self, train_count: np.ndarray, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        logs = np.log1p(train_count.astype(np.float64))
-        seen = logs[train_count > 0]
-        scale = seen.mean() if len(seen) else 1.0
-        self.scaled_log_count = (logs / scale - 1.0).astype(np.float32)
-        # Padding and unknown items were never met as themselves.
-        self.scaled_log_count[:NUM_SPECIAL_INDICES] = -1.0
+        self.scaled_log_count = scaled_log_counts(train_count)
 
     def build(self, input_shape: Any) -> None:
         self.slope = self.add_weight(name="slope", shape=(), initializer="zeros")
@@ -102,6 +97,21 @@ class TextGate(tf.keras.layers.Layer):
         gate = tf.where(has_text, gate, 0.5)
         gate = tf.cast(gate, ids.dtype)[:, tf.newaxis]
         return 2.0 * gate * ids + 2.0 * (1.0 - gate) * tf.cast(text, ids.dtype)
+
+
+def scaled_log_counts(train_count: np.ndarray) -> np.ndarray:
+    """Returns z, float32 `[num_rows]`, see `TextGate`; -1 without a training event.
+
+    Args:
+        train_count: int64 `[num_rows]`, training events by id row.
+    """
+    logs = np.log1p(train_count.astype(np.float64))
+    seen = logs[train_count > 0]
+    scale = seen.mean() if len(seen) else 1.0
+    scaled = (logs / scale - 1.0).astype(np.float32)
+    # Padding and unknown items were never met as themselves.
+    scaled[:NUM_SPECIAL_INDICES] = -1.0
+    return scaled
 
 
 def has_text(item_table: ItemTable) -> bool:

@@ -67,6 +67,7 @@ def build_retrieval_model(
         has_repeat_bias=wanted,
         context_sizes=context_sizes(dataset),
         text_pooling=_text_pooling(config),
+        text_match_dim=0 if config.text is None else config.text.match_dim,
         search_texts=_vectors(None if texts is None else texts.searches),
         history_texts=_vectors(None if texts is None else texts.histories),
         search_dropout=_search_dropout(config, texts),
