@@ -341,12 +341,12 @@ class RetrievalModel(TrainableModel):
             tokens,
             tf.gather(item_vectors, tokens.item_index),
             None if item_texts is None else tf.gather(item_texts, tokens.item_index),
-            _of_tokens(match_texts, tokens),
             last,
             request.context,
             search=_given(request.query_text),
             history=_given(request.history_text),
             searches=searches,
+            match_texts=_of_tokens(match_texts, tokens),
             training=False,
         )
 
@@ -395,12 +395,12 @@ class RetrievalModel(TrainableModel):
             batch.tokens,
             items,
             texts,
-            _of_tokens(match_texts, batch.tokens),
             batch.target_tokens,
             batch.target_context,
             search=self._searches(batch, training),
             history=self._histories(batch),
             searches=self._past_searches(batch),
+            match_texts=_of_tokens(match_texts, batch.tokens),
             training=training,
         )
 
@@ -435,7 +435,6 @@ class RetrievalModel(TrainableModel):
         tokens: Tokens,
         items: tf.Tensor,
         texts: tf.Tensor | None,
-        match_texts: tf.Tensor | None,
         query_tokens: tf.Tensor,
         context: dict[str, tf.Tensor],
         *,
@@ -443,6 +442,7 @@ class RetrievalModel(TrainableModel):
         history: tf.Tensor | None,
         training: bool,
         searches: Searches | None = None,
+        match_texts: tf.Tensor | None = None,
     ) -> EncodedQueries:
         match = None
         if self.text_match is not None and match_texts is not None:
