@@ -39,9 +39,10 @@ class NumberEncoding(tf.keras.layers.Layer):
         self.num_bins = num_bins
 
     def build(self, input_shape: Any) -> None:
+        self.num_numbers = int(input_shape[-1])
         self.edges = self.add_weight(
             name="edges",
-            shape=(int(input_shape[-1]), self.num_bins + 1),
+            shape=(self.num_numbers, self.num_bins + 1),
             initializer="zeros",
             trainable=False,
         )
@@ -66,12 +67,12 @@ class NumberEncoding(tf.keras.layers.Layer):
         self.edges.assign(np.stack(columns))
 
     def call(self, numbers: tf.Tensor) -> tf.Tensor:
-        values = tf.cast(numbers, tf.float32)[..., tf.newaxis]
+        values = tf.expand_dims(tf.cast(numbers, tf.float32), -1)
         low, width = self.edges[:, :-1], self.edges[:, 1:] - self.edges[:, :-1]
         filled = tf.math.divide_no_nan(values - low, width)
         shape = tf.concat([tf.shape(numbers)[:-1], [-1]], axis=0)
         encoded = tf.reshape(tf.clip_by_value(filled, 0.0, 1.0), shape)
-        width_of_all = self.edges.shape[0] * self.num_bins
+        width_of_all = self.num_numbers * self.num_bins
         return tf.ensure_shape(encoded, [*numbers.shape[:-1], width_of_all])
 
     def get_config(self) -> dict[str, Any]:

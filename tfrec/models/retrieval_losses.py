@@ -256,7 +256,7 @@ def _compare(
     )
     queries = model.query_keys(encoded)
     return Comparison(
-        tf.concat([queries, tf.ones_like(queries[..., :1])], axis=-1),
+        tf.concat([queries, tf.ones_like(queries[..., 0:1])], axis=-1),
         _normalised(of_positives, dim),
         _normalised(of_negatives, dim),
     )
