@@ -84,6 +84,7 @@ def test_what_was_read_counts_half_after_a_half_life_and_the_search_as_learned()
 
 def test_rare_items_lean_on_their_text_where_that_was_learned():
     layer = matcher()
+    layer.is_fitted.assign(1.0)
     layer.gain.assign(0.3)
     layer.slope.assign(-0.7)
     c = tf.constant([[1.0, 0.0]] * 3)
@@ -140,6 +141,7 @@ def test_scores_are_those_of_the_towers_and_of_the_match(num_interests):
         new.assign(old)
     c = layer.embed(tf.constant(TEXT)).numpy()
     asked = 2 ** (-1 / 3) * c[4] + c[2]
+    layer.is_fitted.assign(1.0)
     logits = scores_of(plain) + np.log(2.0) * (c[2:] @ asked)  # softplus(0) = log 2.
     expected = logits - np.log(np.exp(logits).sum())
     np.testing.assert_allclose(scores_of(model), expected, rtol=1e-4, atol=1e-5)
@@ -154,30 +156,15 @@ def test_embeddings_that_are_served_stay_those_of_the_towers():
     assert recommender.query_embeddings(encoded).shape == (1, 8)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"num_interests": 2},
-        {"loss": "sampled_softmax"},
-        {"loss": "in_batch"},
-        {"loss": "gbce"},
-        {"loss": "bce"},
-    ],
-    ids=str,
-)
-def test_every_loss_teaches_how_much_texts_count(settings):
-    model = model_with(MATCH_DIM, **settings)
+def test_before_it_is_fitted_texts_change_no_score_and_nothing_trains_them():
+    model = model_with(MATCH_DIM)
     layer = model.text_match
     assert layer is not None
-    with tf.GradientTape() as tape:
-        loss = model(searching_batch(), training=True)
-    wanted = [layer.gain, layer.slope, layer.log_half_life, layer.event_type]
-    for gradient in tape.gradient(loss, wanted):
-        assert np.any(np.asarray(tf.convert_to_tensor(gradient)) != 0.0)
-    assert not {id(layer.kernel), id(layer.mean)} & {
-        id(w) for w in model.trainable_variables
-    }
+    layer.is_fitted.assign(0.0)
+    unmatched = scores_of(model)
+    layer.gain.assign(5.0)
+    np.testing.assert_allclose(scores_of(model), unmatched, rtol=1e-6)
+    assert not layer.trainable_weights
 
 
 def test_a_past_search_is_read_by_its_text():

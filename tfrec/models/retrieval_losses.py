@@ -66,23 +66,17 @@ def _exact_loss(
     fresh = model.fresh_texts(batch, training=training)
     texts = model.candidate_tower.item_texts(model.all_items, fresh)
     items = model.candidate_tower(model.all_items, rows, texts)
-    match_texts = model.match_texts()
     encoded = model.encode_batch(
         batch,
         tf.gather(items, batch.tokens.item_index),
         None if texts is None else tf.gather(texts, batch.tokens.item_index),
-        match_texts,
         training=training,
     )
     candidates = tf.cast(items[NUM_SPECIAL_INDICES:], tf.float32)
     repeats = encoded.repeats
     compared = (
-        model.query_keys(encoded),
-        model.with_match(
-            tf.math.l2_normalize(candidates, axis=-1),
-            match_texts,
-            rows[NUM_SPECIAL_INDICES:],
-        ),
+        encoded.embeddings * tf.exp(-model.log_temperature),
+        tf.math.l2_normalize(candidates, axis=-1),
         tf.gather(model.bias_rows, rows[NUM_SPECIAL_INDICES:]) + model.never_shown,
         batch.target_items - NUM_SPECIAL_INDICES,
         batch.target_weights,
@@ -237,28 +231,23 @@ def _compare(
     rows = model.candidate_tower.id_rows(distinct, training=training)
     fresh = model.fresh_texts(batch, training=training)
     # The bias rides along as one more dimension that every query has at 1.
-    match_texts = model.match_texts()
-    vectors = tf.gather(
-        _with_bias(model, distinct, rows, fresh, match_texts=match_texts), place
-    )
-    dim = model.settings.embedding_dim
+    vectors = tf.gather(_with_bias(model, distinct, rows, fresh), place)
     sizes = [tf.size(tokens), tf.size(batch.target_items), tf.size(negatives)]
     of_tokens, of_positives, of_negatives = tf.split(vectors, sizes)
     shape = tf.concat([tf.shape(batch.tokens.item_index), [-1]], axis=0)
     encoded = model.encode_batch(
         batch,
         tf.cast(
-            tf.reshape(of_tokens[:, :dim], shape), model.candidate_tower.compute_dtype
+            tf.reshape(of_tokens[:, :-1], shape), model.candidate_tower.compute_dtype
         ),
         _token_texts(model, batch, fresh),
-        match_texts,
         training=training,
     )
-    queries = model.query_keys(encoded)
+    queries = encoded.embeddings * tf.exp(-model.log_temperature)
     return Comparison(
         tf.concat([queries, tf.ones_like(queries[..., 0:1])], axis=-1),
-        _normalised(of_positives, dim),
-        _normalised(of_negatives, dim),
+        _normalised(of_positives),
+        _normalised(of_negatives),
     )
 
 
@@ -267,18 +256,12 @@ def _with_bias(
     item_index: tf.Tensor,
     rows: tf.Tensor,
     text_rows: tf.Tensor | None,
-    *,
-    match_texts: tf.Tensor | None,
 ) -> tf.Tensor:
-    """Returns item vectors, what their texts are compared by, and last the bias."""
+    """Returns item vectors with the items' bias behind them."""
     texts = model.candidate_tower.item_texts(item_index, text_rows)
     vectors = tf.cast(model.candidate_tower(item_index, rows, texts), tf.float32)
     bias = tf.gather(model.bias_rows, rows)
-    parts = [vectors, bias[:, tf.newaxis]]
-    if model.text_match is not None and match_texts is not None:
-        texts = tf.gather(match_texts, item_index)
-        parts.insert(1, model.text_match.weighted(texts, rows))
-    return tf.concat(parts, axis=1)
+    return tf.concat([vectors, bias[:, tf.newaxis]], axis=1)
 
 
 def _token_texts(
@@ -293,7 +276,7 @@ def _token_texts(
     return None if texts is None else tf.reshape(texts, shape)
 
 
-def _normalised(vectors: tf.Tensor, dim: int) -> tf.Tensor:
-    """L2-normalises the first `dim` elements of vectors."""
-    unit = tf.math.l2_normalize(vectors[:, :dim], axis=-1)
-    return tf.concat([unit, vectors[:, dim:]], axis=1)
+def _normalised(vectors: tf.Tensor) -> tf.Tensor:
+    """L2-normalises vectors but for their last element, the bias."""
+    unit = tf.math.l2_normalize(vectors[:, :-1], axis=-1)
+    return tf.concat([unit, vectors[:, -1:]], axis=1)

@@ -86,8 +86,8 @@ class RetrievalModel(TrainableModel):
 
     `bias` is how popular the item is on its own, `repeat` (optional) what
     `RepeatBias` says of items already met, `match` (with texts) what `TextMatch` says
-    of their texts. With several interests the product is the
-    greatest of those of the query's vectors.
+    of their texts: it is fitted when all else is trained, and left out until then. With
+    several interests the product is the greatest of those of the query's vectors.
 
     Args:
         config: The model's configuration.
@@ -284,21 +284,10 @@ class RetrievalModel(TrainableModel):
 
         The candidate embeddings come first; behind them what texts are compared by.
         """
-        rows = self.candidate_tower.id_rows(self.all_items[NUM_SPECIAL_INDICES:])
-        return self.with_match(self.candidate_embeddings(), self.match_texts(), rows)
-
-    def with_match(
-        self, candidates: tf.Tensor, match_texts: tf.Tensor | None, rows: tf.Tensor
-    ) -> tf.Tensor:
-        """Appends to embeddings of the whole catalogue what texts are compared by.
-
-        Args:
-            candidates: float32 `[num_items, embedding_dim]`.
-            match_texts: What `match_texts()` gives.
-            rows: int32 `[num_items]`, id rows.
-        """
+        candidates, match_texts = self.candidate_embeddings(), self.match_texts()
         if self.text_match is None or match_texts is None:
             return candidates
+        rows = self.candidate_tower.id_rows(self.all_items[NUM_SPECIAL_INDICES:])
         texts = self.text_match.weighted(match_texts[NUM_SPECIAL_INDICES:], rows)
         return tf.concat([candidates, texts], axis=1)
 
@@ -378,7 +367,6 @@ class RetrievalModel(TrainableModel):
         batch: RetrievalBatch,
         items: tf.Tensor,
         texts: tf.Tensor | None,
-        match_texts: tf.Tensor | None = None,
         *,
         training: bool,
     ) -> EncodedQueries:
@@ -388,7 +376,6 @@ class RetrievalModel(TrainableModel):
             batch: The step.
             items: float `[num_rows, num_tokens, embedding_dim]`, vectors of tokens.
             texts: float, same shape; None if queries read none.
-            match_texts: What `match_texts()` gives.
             training: Whether searches are hidden and units dropped.
         """
         return self._encode_tokens(
@@ -400,7 +387,6 @@ class RetrievalModel(TrainableModel):
             search=self._searches(batch, training),
             history=self._histories(batch),
             searches=self._past_searches(batch),
-            match_texts=_of_tokens(match_texts, batch.tokens),
             training=training,
         )
 

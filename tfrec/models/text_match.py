@@ -19,14 +19,19 @@ class TextMatch(tf.keras.layers.Layer):
 
         c(t)        = W (t - mean), L2-normalised; 0 for a text that says nothing
         s(q)        = sum_e 2^(-steps(e) / h) exp(v[type(e)]) c(text of e) + u c(search)
-        match(q, i) = softplus(a + b z_i) s(q) . c(text of i)
+        match(q, i) = f softplus(a + b z_i) s(q) . c(text of i)
 
     W whitens: it takes the catalogue's texts to their `match_dim` strongest principal
     directions and scales each to the same spread, so that what sets texts apart counts
     as much as what they share. W and mean are fixed. z_i is the scaled log of the
-    training count as in `TextGate`, so rare items may lean on it more; h, v, u, a and
-    b are learned. What a projection into the space of items has to learn pair by pair,
-    that a shopper goes on with the same brand and line, is known here from the start.
+    training count as in `TextGate`, so rare items may lean on it more. What a learned map
+    to the space of items has to learn pair by pair, that a shopper goes on with the
+    same brand and line, is known here from the start.
+
+    f is 0 until the few numbers h, v, u, a and b were fitted
+    (`tfrec.training.text_matching`), on events that the towers were not trained on: of
+    their own training events the towers know better, and would teach that texts count
+    little.
 
     Args:
         match_dim: Principal directions that are kept.
@@ -61,28 +66,33 @@ class TextMatch(tf.keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         self.mean = self._fixed("mean", self.start_mean)
         self.kernel = self._fixed("kernel", self.start_kernel)
-        constant = tf.keras.initializers.Constant
-        self.log_half_life = self.add_weight(
-            name="log_half_life",
-            shape=(),
-            initializer=constant(np.log(_START_HALF_LIFE)),
-        )
-        self.event_type = self.add_weight(
-            name="event_type", shape=(self.num_event_types + 2,), initializer="zeros"
-        )
-        self.search = self.add_weight(name="search", shape=(), initializer="ones")
-        self.gain = self.add_weight(name="gain", shape=(), initializer="zeros")
-        self.slope = self.add_weight(name="slope", shape=(), initializer="zeros")
+        self.log_half_life = self._fixed("log_half_life", np.log(_START_HALF_LIFE))
+        self.event_type = self._fixed("event_type", np.zeros(self.num_event_types + 2))
+        self.search = self._fixed("search", 1.0)
+        self.gain = self._fixed("gain", 0.0)
+        self.slope = self._fixed("slope", 0.0)
+        self.is_fitted = self._fixed("is_fitted", 0.0)
         super().build(input_shape)
 
-    def _fixed(self, name: str, values: np.ndarray) -> tf.Variable:
-        # Weights all the same: a later catalogue must not move them.
+    def _fixed(self, name: str, values: Any) -> tf.Variable:
+        # Not trained with the towers; weights, so that a later catalogue keeps them.
         return self.add_weight(
             name=name,
-            shape=values.shape,
+            shape=np.shape(values),
             initializer=tf.keras.initializers.Constant(values),
             trainable=False,
         )
+
+    @property
+    def fitted_weights(self) -> list[tf.Variable]:
+        """h, v, u, a and b."""
+        return [
+            self.log_half_life,
+            self.event_type,
+            self.search,
+            self.gain,
+            self.slope,
+        ]
 
     def embed(self, text: tf.Tensor) -> tf.Tensor:
         """Returns c, float32 `[num_texts, match_dim]`, of encoded texts."""
@@ -91,14 +101,15 @@ class TextMatch(tf.keras.layers.Layer):
         return tf.math.l2_normalize(tf.matmul(centred, self.kernel), axis=-1)
 
     def weighted(self, texts: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-        """Returns softplus(a + b z_i) c(i), float32 `[num_items, match_dim]`.
+        """Returns f softplus(a + b z_i) c(i), float32 `[num_items, match_dim]`.
 
         Args:
             texts: float32 `[num_items, match_dim]` from `embed`.
             rows: int32 `[num_items]`, id rows; 1 where the id is unknown or hidden.
         """
         count = tf.gather(tf.constant(self.scaled_log_count), rows)
-        return texts * tf.math.softplus(self.gain + self.slope * count)[:, tf.newaxis]
+        gain = self.is_fitted * tf.math.softplus(self.gain + self.slope * count)
+        return texts * tf.expand_dims(gain, -1)
 
     def call(
         self,

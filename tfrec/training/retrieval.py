@@ -29,10 +29,12 @@ from tfrec.training.fitting import (
     make_optimizer,
     plan_steps,
     restart_schedules,
+    save_weights,
     take_averages,
 )
 from tfrec.training.input import batch_spec, distributed_batches, make_builder
 from tfrec.training.intents import IntentRefresh
+from tfrec.training.text_matching import fit_text_match
 
 REPEAT_SHARE = 0.01  # Of training targets; from here on `repeat_bias=auto` is on.
 
@@ -181,8 +183,12 @@ def train_retrieval(
     strategy: tf.distribute.Strategy,
     texts: ShopTexts | None = None,
     after_epoch: EpochHook | None = None,
-) -> tuple[RetrievalModel, dict[str, list[float]]]:
-    """Trains until validation no longer improves; returns the best epoch's model."""
+) -> tuple[RetrievalModel, dict[str, Any]]:
+    """Trains until validation no longer improves; returns the best epoch's model.
+
+    With texts that are compared, that is fitted last (`fit_text_match`); the history
+    says what came of it, `text_match`.
+    """
     sequences = dataset.load_sequences()
     model = compile_retrieval_model(
         config, dataset, item_table, strategy=strategy, texts=texts
@@ -211,7 +217,12 @@ def train_retrieval(
         after_epoch=after_epoch,
         more_callbacks=_refreshes(config, sequences, model, ("train",), texts),
     )
-    return model, history
+    about = fit_text_match(config, sequences, model, reader)
+    if not about:
+        return model, history
+    save_weights(model, path / "best")
+    metric = config.evaluation.selection_metric
+    return model, {**history, "text_match": {**about, metric: validator()[metric]}}
 
 
 def _refreshes(
