@@ -24,7 +24,7 @@ class TextMatch(tf.keras.layers.Layer):
     W whitens: it takes the catalogue's texts to their `match_dim` strongest principal
     directions and scales each to the same spread, so that what sets texts apart counts
     as much as what they share. W and mean are fixed. z_i is the scaled log of the
-    training count as in `TextGate`, so rare items may lean on it more. What a learned map
+    training count as in `TextGate`: rare items may lean on it more. What a learned map
     to the space of items has to learn pair by pair, that a shopper goes on with the
     same brand and line, is known here from the start.
 
