@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -24,6 +25,7 @@ _LEARNING_RATE = 0.05
 _HOLDOUT_SHARE = 0.2  # Users who decide whether it is taken.
 
 Loss = Callable[[Request, tf.Tensor], tf.Tensor]
+Batch = Callable[[np.ndarray], tuple[Request, tf.Tensor]]
 
 
 def fit_text_match(
@@ -71,7 +73,7 @@ def fit_text_match(
         spec_of(recommender, queries.context, searches=True),
         tf.TensorSpec([None], tf.int32),
     ]
-    sureness = tf.Variable(1.0)
+    sureness = tf.Variable(tf.constant(1.0))
     loss = _loss_of(
         model,
         recommender,
@@ -128,9 +130,14 @@ def _validation_queries(
 
 def _batches(
     scorer: RetrievalScorer, sequences: EventSequences, queries: EvaluationQueries
-) -> Callable[[np.ndarray], tuple[Request, np.ndarray]]:
+) -> Batch:
     targets = queries.positive_items[queries.positive_offsets[:-1]]
-    return lambda rows: (scorer.requests(sequences, queries, rows), targets[rows])
+
+    def batch(rows: np.ndarray) -> tuple[Request, tf.Tensor]:
+        request = scorer.requests(sequences, queries, rows)
+        return request, tf.constant(targets[rows], tf.int32)
+
+    return batch
 
 
 def _loss_of(
@@ -168,14 +175,14 @@ def _without_seen(logits: tf.Tensor, item_index: tf.Tensor) -> tf.Tensor:
 def _descend(
     loss: Loss,
     weights: Sequence[tf.Variable],
-    batch: Callable[[np.ndarray], tuple[Request, np.ndarray]],
+    batch: Batch,
     rows: np.ndarray,
     *,
     spec: Sequence[object],
     rng: np.random.Generator,
 ) -> None:
     @tf.function(input_signature=spec)
-    def gradients(request: Request, targets: tf.Tensor) -> list[tf.Tensor]:
+    def gradients(request: Request, targets: tf.Tensor) -> Any:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)
             value = loss(request, targets)
