@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from tfrec.config import DataConfig, ExperimentConfig, TableConfig
+from tfrec.config import DataConfig, ExperimentConfig, RetrievalConfig, TableConfig
 from tfrec.config_messages import config_fields
 
 
@@ -130,3 +130,17 @@ def test_one_interest_is_the_default_and_more_show_in_the_schema() -> None:
     values["retrieval"]["num_interests"] = 0
     with pytest.raises(ValidationError, match="num_interests"):
         ExperimentConfig.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"encoder": "bert4rec", "num_interests": 2},
+        {"encoder": "bert4rec", "regulariser": "duorec"},
+        {"num_interests": 2, "regulariser": "icsrec"},
+    ],
+    ids=str,
+)
+def test_what_asks_at_masks_or_with_several_vectors_goes_alone(settings):
+    with pytest.raises(ValueError, match=r"num_interests.*encoder=|encoder=.*num_int"):
+        RetrievalConfig.model_validate(settings)

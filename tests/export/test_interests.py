@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from export.exporter import export_with_report
 from export.loaded_model import LoadedModel
@@ -18,8 +19,15 @@ from tests.export.small_shop import (
     shop_config,
     write_shop,
 )
+from tests.models.toys import request
 from tfrec.config import ExperimentConfig
-from tfrec.schema import EMBEDDING, ITEM_IDS, RETRIEVAL_SCORES, SignatureName
+from tfrec.schema import (
+    EMBEDDING,
+    ITEM_IDS,
+    NUM_SPECIAL_INDICES,
+    RETRIEVAL_SCORES,
+    SignatureName,
+)
 from tfrec.training.run import load_recommender, train
 
 NUM_INTERESTS = 3
@@ -80,6 +88,11 @@ def test_what_is_retrieved_are_the_best_items_of_any_interest(run, exported):
     logits += retrieval.item_bias().numpy()
     ids = run.dataset.item_vocabulary.tokens
     known = [ids.index(f"i{number}") for number in (3, 7, 2)]
+    # What their texts are compared by is no part of the vectors.
+    asked = request([[n + NUM_SPECIAL_INDICES for n in known]])
+    match = run.recommender.encode(asked).match
+    texts = retrieval.candidate_keys()[:, vectors.shape[1] :]
+    logits += tf.linalg.matvec(texts, match[0]).numpy()
     scores = dict(zip(found[ITEM_IDS][0], found["scores"][0], strict=True))
     # Items of the history have a bias of their own; others differ by a constant.
     others = [n for n in range(NUM_ITEMS) if n not in known]
