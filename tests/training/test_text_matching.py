@@ -103,3 +103,21 @@ def test_items_of_the_history_are_no_alternatives_where_they_are_excluded():
     found = text_matching._without_seen(logits, tf.constant([[2, 4, 0], [1, 3, 3]]))
     low = logits.dtype.min
     np.testing.assert_array_equal(found, [[low, 2.0, low], [4.0, low, 6.0]])
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        ([1.0, 1.0, 1.0, 1.0], True),  # Smaller by 1, always.
+        ([1.0, 3.0, 1.0, 2.0], False),  # By .25 +- .48 in the mean.
+        ([2.0, 2.0, 2.0, 2.0], False),
+        ([3.0, 3.0, 3.0, 3.0], False),
+    ],
+)
+def test_a_loss_is_smaller_where_that_is_no_chance(losses, expected):
+    others = np.full(4, 2.0)
+    assert text_matching._is_smaller(np.array(losses), others) is expected
+
+
+def test_one_user_held_out_proves_nothing():
+    assert not text_matching._is_smaller(np.array([1.0]), np.array([2.0]))

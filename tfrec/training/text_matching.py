@@ -33,15 +33,17 @@ def fit_text_match(
     sequences: EventSequences,
     model: RetrievalModel,
     text_reader: TextReader | None,
-) -> dict[str, float]:
+) -> dict[str, float | bool]:
     """Fits `TextMatch` on validation targets; nothing else of the model moves.
 
     The loss is the softmax over the catalogue, as that of the towers, over items that
-    may be recommended. A fifth of the users is held out: where the fit makes their
-    loss no smaller, texts are not compared at all. Some searches are hidden, so that
-    histories alone count for something. One factor of all scores is fitted beside, and
-    then forgotten: towers are too sure of themselves on events they were not trained
-    on, and whoever takes their word at its strength finds that texts add little.
+    may be recommended. A fifth of the users is held out: unless the fit makes their
+    loss smaller by two standard errors, texts are not compared at all. Some searches
+    are hidden, so that histories alone count for something.
+
+    One factor of all scores is fitted beside, and then forgotten: towers are too sure
+    of themselves on events they were not trained on, and whoever takes their word at
+    its strength finds that texts add little.
 
     Args:
         config: Of the experiment.
@@ -50,8 +52,8 @@ def fit_text_match(
         text_reader: Reads searches and texts of histories.
 
     Returns:
-        `loss_without` and `loss_with` of the held-out users, both with their best
-        factor, and what was fitted:
+        `is_used`, `loss_without` and `loss_with` of the held-out users, both with
+        their best factor, and what was fitted:
         `half_life` (events), `gain` (of an item of mean frequency), `cold_gain` (of an
         item that training never saw). Empty where the model compares no texts, or
         there are too few targets to fit or to hold out.
@@ -83,29 +85,36 @@ def fit_text_match(
     measure = tf.function(loss, input_signature=spec)
     batch = _batches(scorer, sequences, queries)
 
-    def held_out_loss() -> float:
+    def held_out_losses() -> np.ndarray:
         chunks = np.array_split(parts[1], -(-len(parts[1]) // _BATCH_SIZE))
-        sums = [float(measure(*batch(rows))) * len(rows) for rows in chunks]
-        return sum(sums) / len(parts[1])
+        return np.concatenate([measure(*batch(rows)).numpy() for rows in chunks])
 
     def descend(weights: Sequence[tf.Variable]) -> None:
         _descend(loss, weights, batch, parts[0], spec=spec, rng=rng)
 
     descend([sureness])
-    without = held_out_loss()
+    without = held_out_losses()
     match.is_fitted.assign(1.0)
     descend([*match.fitted_weights, sureness])
-    found = held_out_loss()
-    if not found < without:
-        match.is_fitted.assign(0.0)
+    found = held_out_losses()
+    is_better = _is_smaller(found, without)
+    match.is_fitted.assign(float(is_better))
     gains = tf.math.softplus(match.gain + match.slope * tf.constant([0.0, -1.0]))
     return {
-        "loss_without": without,
-        "loss_with": found,
+        "is_used": is_better,
+        "loss_without": float(without.mean()),
+        "loss_with": float(found.mean()),
         "half_life": float(tf.exp(match.log_half_life)),
         "gain": float(gains[0]),
         "cold_gain": float(gains[1]),
     }
+
+
+def _is_smaller(losses: np.ndarray, others: np.ndarray) -> bool:
+    """Returns whether paired losses are smaller by two standard errors or more."""
+    gain = others - losses
+    error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
+    return bool(gain.mean() > 2.0 * error)
 
 
 def _validation_queries(
@@ -147,7 +156,7 @@ def _loss_of(
     *,
     exclude_seen: bool,
 ) -> Loss:
-    """Returns the mean cross-entropy of requests and their targets' item index."""
+    """Returns the cross-entropy of each request and its target's item index."""
 
     def loss(request: Request, targets: tf.Tensor) -> tf.Tensor:
         encoded = recommender.encode(request)
@@ -159,7 +168,7 @@ def _loss_of(
         # The target stays, also where it was seen.
         rows = tf.stack([tf.range(tf.size(column)), column], axis=1)
         logits = tf.tensor_scatter_nd_update(logits, rows, own)
-        return tf.reduce_mean(tf.reduce_logsumexp(logits, axis=1) - own)
+        return tf.reduce_logsumexp(logits, axis=1) - own
 
     return loss
 
@@ -185,7 +194,7 @@ def _descend(
     def gradients(request: Request, targets: tf.Tensor) -> Any:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)
-            value = loss(request, targets)
+            value = tf.reduce_mean(loss(request, targets))
         zero = tf.UnconnectedGradients.ZERO
         return tape.gradient(value, weights, unconnected_gradients=zero)
 
