@@ -35,6 +35,9 @@ def run_epochs(path, values: list[float], *, patience: int, done: int = 0) -> tu
     for epoch in range(done, done + len(values)):
         if best.model.stop_training:
             break
+        best.on_epoch_begin(epoch)
+        for loss in (3.0, 1.0):
+            best.on_train_batch_end(0, {"loss": loss})
         best.on_epoch_end(epoch, {"loss": 1.0})
     return best, saved
 
@@ -45,6 +48,7 @@ def test_best_epoch_is_saved_and_patience_ends_training(tmp_path):
     assert best.best_epoch == 2
     assert saved == [1, 2]
     assert best.history["epoch"] == [1, 2, 3, 4]
+    assert best.history["loss"] == [2.0] * 4  # The mean over the steps of each.
     assert json.loads((tmp_path / "history.json").read_text()) == best.history
 
 

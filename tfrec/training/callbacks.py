@@ -81,8 +81,9 @@ class EpochCounter(tf.keras.callbacks.Callback):
 class BestEpoch(tf.keras.callbacks.Callback):
     """Validates after each epoch, keeps the best weights, stops when none come.
 
-    `history.json` in `path` is rewritten after each epoch and read at the
-    start, so a continued run goes on counting where the killed one was.
+    The loss of an epoch is the mean over its steps. `history.json` in `path` is
+    rewritten after each epoch and read at the start, so a continued run goes on
+    counting where the killed one was.
 
     Args:
         path: Folder of the model in the run.
@@ -112,6 +113,15 @@ class BestEpoch(tf.keras.callbacks.Callback):
         self.patience = patience
         self.save = save
         self.history: dict[str, list[float]] = {}
+        self._losses: list[float] = []
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Starts the mean of the loss."""
+        self._losses = []
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Keeps the loss of a step."""
+        self._losses.append(float((logs or {})["loss"]))
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Reads what an earlier, killed process has left of this run."""
@@ -124,11 +134,11 @@ class BestEpoch(tf.keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Validates and decides."""
         metrics = {VALIDATION_PREFIX + k: float(v) for k, v in self.validate().items()}
-        loss = float((logs or {})["loss"])
+        loss = sum(self._losses) / len(self._losses)
         for name, value in {"epoch": epoch + 1, "loss": loss, **metrics}.items():
             self.history.setdefault(name, []).append(value)
         if logs is not None:
-            logs.update(metrics)  # For TensorBoard and the progress bar.
+            logs.update(metrics, loss=loss)  # For TensorBoard and the progress bar.
         if self._without_better() == 0:
             self.save()
         write_json(self.path, self.history)

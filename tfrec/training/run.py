@@ -19,6 +19,7 @@ from tfrec.models.final_order import own_final_order
 from tfrec.models.ranking_model import RankingModel
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalModel
+from tfrec.run_lock import run_lock
 from tfrec.run_record import CONFIG_FILE, write_json, write_run_record
 from tfrec.text.shop_texts import ShopTexts, load_shop_texts
 from tfrec.training.callbacks import EpochHook
@@ -48,18 +49,19 @@ def train(config: ExperimentConfig) -> dict[str, Any]:
         What `metrics.json` holds, see `docs/evaluation.md`.
 
     Raises:
-        ValueError: If the run's folder holds another configuration, or the data
-            are too small to learn from.
+        ValueError: If the run's folder holds another configuration or is in use by
+            another process, or the data are too small to learn from.
         TrainingDivergedError: If a loss is no longer a number.
     """
     path = config.run_path
     _check_same_run(config, path)
-    strategy = make_strategy(config.training)
-    dataset = prepare(config)
-    write_run_record(config)
-    recommender = train_models(config, dataset, strategy)
-    with Timings(path / TIMINGS_FILE).measure("evaluate"):
-        return evaluate_run(config, dataset, recommender)
+    with run_lock(path):
+        strategy = make_strategy(config.training)
+        dataset = prepare(config)
+        write_run_record(config)
+        recommender = train_models(config, dataset, strategy)
+        with Timings(path / TIMINGS_FILE).measure("evaluate"):
+            return evaluate_run(config, dataset, recommender)
 
 
 def train_models(
