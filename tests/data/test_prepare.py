@@ -150,9 +150,8 @@ def test_query_and_dwell_are_kept_with_their_events(prepare_rows: Prepare) -> No
     sequences = dataset.load_sequences()
     assert sequences.query_text.tolist() == ["red shoes", "", ""]
     assert sequences.dwell_seconds.tolist() == [0, 12.5, 0]
-    assert (
-        dataset.manifest["warnings"][0] == "1 x dwell_seconds that is no usable number"
-    )
+    text = "1 x value of 'dwell' that is no usable number"
+    assert dataset.manifest["warnings"][0] == text
 
 
 def test_parquet_and_json_lines_read_like_csv(

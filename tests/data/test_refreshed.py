@@ -228,7 +228,7 @@ def test_what_prepare_accepts_is_accepted_with_a_warning(tmp_path):
     )
     assert warnings == [
         "new.csv: 1 x earlier row of the same item",
-        "new.csv: 2 x numeric item attribute that is no number",
+        "new.csv: 2 x value of 'eur' that is no usable number",
     ]
 
 

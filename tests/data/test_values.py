@@ -146,4 +146,6 @@ def test_prices_that_are_no_numbers_are_missing_and_counted(
     # The 2.5 is the test event, of which the catalogue knows nothing.
     assert items == {"a": 1.5, "b": None}
     # nan, free, inf of a and none of b; an empty price is just missing.
-    assert dataset.manifest["warnings"] == ["4 x price that is no usable number"]
+    assert dataset.manifest["warnings"] == [
+        "4 x value of 'price' that is no usable number"
+    ]

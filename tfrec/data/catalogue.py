@@ -30,7 +30,10 @@ def wanted_item_columns(data: DataConfig) -> dict[str, str]:
 
 
 def stage_items(source: Source, data: DataConfig) -> Table:
-    """Selects id, `problem`, title, attributes and `garbage`, in file order."""
+    """Selects id, `problem`, title, attributes and `garbage`, in file order.
+
+    `garbage` has one bit for each of `numeric_columns` that holds no number.
+    """
     raw = source.table
     item_id = clean_id(raw[data.item_columns.item_id].cast("string"))
     problem = id_problem(item_id, what="item")
@@ -39,16 +42,26 @@ def stage_items(source: Source, data: DataConfig) -> Table:
     columns: dict[str, Any] = {ITEM_ID: item_id, "problem": problem}
     title = data.item_columns.title
     columns[TITLE] = as_text(raw[title]) if title else ibis.null("string")
-    garbage: Any = ibis.literal(0, "int32")
+    garbage: Any = ibis.literal(0, "int64")
+    bits = {name: 2**bit for bit, name in enumerate(numeric_columns(data))}
     for attribute in data.item_attributes:
         column = raw[attribute.source_column]
         if attribute.kind == AttributeKind.NUMERIC:
             number = as_number(column)
-            garbage = garbage + is_garbage(column, number).ifelse(1, 0)
+            bit = bits[attribute.source_column]
+            garbage = garbage | is_garbage(column, number).ifelse(bit, 0)
             columns[attribute.name] = number
         else:
             columns[attribute.name] = as_text(column, separator=attribute.separator)
     return raw.select(**columns, garbage=garbage)
+
+
+def numeric_columns(data: DataConfig) -> list[str]:
+    """Returns the columns of numeric attributes of items, each once."""
+    columns = [
+        a.source_column for a in data.item_attributes if a.kind == AttributeKind.NUMERIC
+    ]
+    return list(dict.fromkeys(columns))
 
 
 def keep_last_rows(engine: Backend, staged: Table) -> tuple[Table, int]:

@@ -1,5 +1,6 @@
 """Loads both raw tables into the engine: usable rows coded, the others explained."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,7 +8,12 @@ import duckdb
 from ibis.backends.duckdb import Backend
 
 from tfrec.config import DataConfig
-from tfrec.data.catalogue import keep_last_rows, stage_items, wanted_item_columns
+from tfrec.data.catalogue import (
+    keep_last_rows,
+    numeric_columns,
+    stage_items,
+    wanted_item_columns,
+)
 from tfrec.data.cleaning import (
     Dictionary,
     build_dictionary,
@@ -15,7 +21,7 @@ from tfrec.data.cleaning import (
     keep_core,
     remove_duplicates,
 )
-from tfrec.data.engine import Table, count_rows, drop, materialise, read_int
+from tfrec.data.engine import Table, count_rows, drop, materialise
 from tfrec.data.readers import Source, check_columns, open_source
 from tfrec.data.rejects import (
     Reject,
@@ -96,7 +102,9 @@ def clean_events(
     spellings = {"user_text": users.spellings, "item_text": items.spellings}
     rejected = find_rejected(raw, spellings)
     _reject(engine, source, raw, rejected, report, data.cleaning.max_reject_share)
-    report.warnings.update(_count_garbage(engine, raw, data))
+    columns = [getattr(data.event_columns, role.role) for role in NUMBER_ROLES]
+    kept = raw.filter(raw["dropped"].isnull())
+    report.warnings.update(_count_garbage(engine, kept, columns))
     searches = search_type(data) if data.search_event_type is not None else None
     coded = code_rows(raw, users, items, impressions=False, search_type=searches)
     events = materialise(engine, "events_coded", coded)
@@ -164,9 +172,8 @@ def load_items(engine: Backend, data: DataConfig) -> tuple[Table, LoadReport]:
     given, report.dropped["earlier row of the same item"] = keep_last_rows(
         engine, staged
     )
-    garbage = read_int(engine, staged["garbage"].sum())
-    if garbage:
-        report.warnings["numeric item attribute that is no number"] = garbage
+    usable = staged.filter(staged["problem"].isnull())
+    report.warnings.update(_count_garbage(engine, usable, numeric_columns(data)))
     return given, report
 
 
@@ -237,15 +244,18 @@ def _count_dropped(engine: Backend, raw: Table, data: DataConfig) -> dict[str, i
     return {reason: n for reason, n in result.items() if n or reason in shown}
 
 
-def _count_garbage(engine: Backend, raw: Table, data: DataConfig) -> dict[str, int]:
-    if "garbage" not in raw.columns:
+def _count_garbage(
+    engine: Backend, rows: Table, columns: Sequence[str | None]
+) -> dict[str, int]:
+    """Counts rows by the bits of `garbage`: one for each of the columns."""
+    if "garbage" not in rows.columns:
         return {}
-    used = raw.filter((raw["garbage"] > 0) & raw["dropped"].isnull())
-    counts = engine.to_pyarrow(used.group_by("garbage").agg(count=used.count()))
+    bad = rows.filter(rows["garbage"] > 0)
+    counts = engine.to_pyarrow(bad.group_by("garbage").agg(count=bad.count()))
     result: dict[str, int] = {}
     for row in counts.to_pylist():
-        for bit, role in enumerate(NUMBER_ROLES):
+        for bit, column in enumerate(columns):
             if row["garbage"] & 2**bit:
-                text = f"{role.role} that is no usable number"
+                text = f"value of '{column}' that is no usable number"
                 result[text] = result.get(text, 0) + row["count"]
     return result
