@@ -156,10 +156,11 @@ class RetrievalConfig(RegulariserConfig):
     bias_start: float = Field(
         0.0, ge=0, description="Item bias starts at this times the log frequency."
     )
-    simultaneous_events: Literal["ordered", "unordered"] = Field(
-        "ordered",
+    simultaneous_events: Literal["auto", "ordered", "unordered"] = Field(
+        "auto",
         description="`unordered`: events of one time, a basket, do not predict one "
-        "another; each is predicted from what was before them all.",
+        "another; each is predicted from what was before them all. `auto`: so with "
+        "a split by time, where most training events share their time with another.",
     )
     recency_half_life_days: float | None = Field(
         None, gt=0, description="Training weight of an event halves with this age."

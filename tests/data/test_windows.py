@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from tests.synthetic import make_sequences
-from tfrec.data.windows import Targets, Windows, cut_windows, find_targets
+from tfrec.data.windows import (
+    Targets,
+    Windows,
+    cut_windows,
+    find_targets,
+    has_baskets,
+)
 from tfrec.schema import Schema
 
 SCHEMA = Schema(event_types=("view", "cart"), target_event_types=("view",))
@@ -41,6 +47,20 @@ def test_events_of_one_time_are_asked_for_together():
     )
     targets = find_targets(sequences, SCHEMA, simultaneous_unordered=True)
     np.testing.assert_array_equal(targets.query_offsets, [0, 0, 1, 2, 0, 1])
+
+
+def test_a_log_has_baskets_where_most_events_share_a_time():
+    basket, alone = [[10, 10, 20, 20, 20]], [[10, 10, 20, 30, 40]]
+    histories, splits = [[0, 1, 2, 3, 4]], [[0] * 5]
+    for timestamps, expected in ((basket, True), (alone, False)):
+        sequences = make_sequences(histories, timestamps=timestamps, splits=splits)
+        assert has_baskets(sequences) is expected
+    # What is not trained on does not count, and without events there are none.
+    for splits in ([[0, 0, 1, 1, 1]], [[2] * 5]):
+        sequences = make_sequences(
+            histories, timestamps=[[10, 20, 30, 30, 30]], splits=splits
+        )
+        assert not has_baskets(sequences)
 
 
 def asked_for(windows: Windows, targets: Targets) -> list[int]:

@@ -13,6 +13,7 @@ from tfrec.data.batches import BatchArrays
 from tfrec.data.store import EventSequences, PreparedDataset
 from tfrec.models.retrieval_model import RetrievalBatch
 from tfrec.training.input import (
+    are_baskets_unordered,
     batch_spec,
     distributed_batches,
     endless_batches,
@@ -145,3 +146,27 @@ def test_replicas_share_the_global_batch(cycle_dataset, tmp_path):
         sizes.append(max(len(batch.target_items) for batch in first))
     assert sizes[0] <= 100
     assert sizes[1] == pytest.approx(sizes[0] / 2, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("setting", "protocol", "basket", "expected"),
+    [
+        ("auto", "by_time", True, True),
+        ("auto", "by_time", False, False),
+        # Asks for the last event of the order of a file, whatever its times.
+        ("auto", "leave_one_out", True, False),
+        ("ordered", "by_time", True, False),
+        ("unordered", "leave_one_out", False, True),
+    ],
+)
+def test_baskets_are_unordered_where_a_request_comes_before_them(
+    tmp_path, setting, protocol, basket, expected
+):
+    config = make_config(tmp_path)
+    retrieval = config.retrieval.model_copy(update={"simultaneous_events": setting})
+    split = config.data.split.model_copy(update={"protocol": protocol})
+    data = config.data.model_copy(update={"split": split})
+    config = config.model_copy(update={"retrieval": retrieval, "data": data})
+    times = [[10, 10, 10, 10] if basket else [10, 20, 30, 40]]
+    sequences = make_sequences([[0, 1, 2, 3]], timestamps=times, splits=[[0] * 4])
+    assert are_baskets_unordered(config, sequences) is expected

@@ -7,6 +7,8 @@ import numpy as np
 from tfrec.data.store import SPLIT_INDEX, EventSequences
 from tfrec.schema import OOV_INDEX, Schema
 
+BASKET_SHARE = 0.5  # Of training events; from here on a log consists of baskets.
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -92,6 +94,16 @@ def places_in_basket(sequences: EventSequences) -> np.ndarray:
     begins[1:] = ~(same_time & same_user)
     first = np.maximum.accumulate(np.where(begins, number, 0))
     return (number - first).astype(np.int32)
+
+
+def has_baskets(sequences: EventSequences) -> bool:
+    """Whether most training events have the time of the same user's event before.
+
+    Then a log holds baskets, or days, not an order of events.
+    """
+    is_training = sequences.split == SPLIT_INDEX["train"]
+    is_later = places_in_basket(sequences)[is_training] > 0
+    return bool(is_later.size) and float(is_later.mean()) >= BASKET_SHARE
 
 
 def cut_windows(

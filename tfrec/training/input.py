@@ -12,12 +12,25 @@ from tfrec.data.batches import BatchArrays, BatchBuilder
 from tfrec.data.cloze import ClozeBatchBuilder
 from tfrec.data.store import EventSequences, PreparedDataset
 from tfrec.data.views import ViewDrawer, view_kinds
-from tfrec.data.windows import Targets, find_targets
+from tfrec.data.windows import Targets, find_targets, has_baskets
 from tfrec.features.tokens import Tokens, tokens_of
 from tfrec.models.retrieval_model import RetrievalBatch
 from tfrec.text.shop_texts import ShopTexts
 
 PREFETCH = 4  # Batches; each is built in a few milliseconds.
+
+
+def are_baskets_unordered(config: ExperimentConfig, sequences: EventSequences) -> bool:
+    """Whether events of one time do not predict one another.
+
+    `auto` says so of a log of baskets under a cut in time, where a request comes
+    before a basket. Leave-one-out asks for the last event of a file's order.
+    """
+    setting = config.retrieval.simultaneous_events
+    if setting == "auto":
+        is_cut = config.data.split.protocol == "by_time"
+        return is_cut and has_baskets(sequences)
+    return setting == "unordered"
 
 
 def make_builder(
@@ -51,7 +64,7 @@ def make_builder(
         schema,
         splits=splits,
         recency_half_life_days=retrieval.recency_half_life_days,
-        simultaneous_unordered=retrieval.simultaneous_events == "unordered",
+        simultaneous_unordered=are_baskets_unordered(config, sequences),
     )
     if not targets.weights.any():
         raise ValueError(

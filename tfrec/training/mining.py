@@ -24,6 +24,7 @@ from tfrec.features.request import Request, request_of
 from tfrec.models.ranking_model import UNDEFINED_LABEL
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.schema import NUM_SPECIAL_INDICES, Schema
+from tfrec.training.input import are_baskets_unordered
 from tfrec.training.ranking_lists import RankingLists
 
 BATCH_SIZE = 256
@@ -173,7 +174,7 @@ def _requests(
     is_target &= np.isin(sequences.event_type_index, types)
     events = np.flatnonzero(is_target)
     ends = events
-    if config.retrieval.simultaneous_events == "unordered":
+    if are_baskets_unordered(config, sequences):
         ends = events - places_in_basket(sequences)[events]
     history_ends, request_of_event = np.unique(ends, return_inverse=True)
     if len(history_ends) > limit:
