@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from export.batch_size import of_one_batch
 from export.filters import item_filters
 from export.list_rules import RequestListRules
 from export.masks import MISSING_SCORE, keep_first_k, mask_items, top_items
@@ -111,9 +112,7 @@ class ServingModule(tf.Module):
                 spec.name: tensor_spec(spec)
                 for spec in self.schema.signature_inputs(name)
             }
-            # Nothing here needs AutoGraph, which takes longer than all the rest.
-            function = tf.function(getattr(self, name.value), autograph=False)
-            functions[name] = function.get_concrete_function(**specs)
+            functions[name] = self._traced(name).get_concrete_function(**specs)
         variables = {
             variable.ref(): variable
             for function in functions.values()
@@ -121,6 +120,15 @@ class ServingModule(tf.Module):
         }
         self.model_variables = [ref.deref() for ref in variables]
         return functions
+
+    def _traced(self, name: SignatureName) -> Any:
+        method = getattr(self, name.value)
+
+        def checked(**raw: tf.Tensor) -> Tensors:
+            return method(**of_one_batch(raw))
+
+        # Nothing here needs AutoGraph, which takes longer than all the rest.
+        return tf.function(checked, autograph=False)
 
     def recommend(self, **raw: tf.Tensor) -> Tensors:
         """Retrieves candidates, ranks them and returns the best `k`."""

@@ -144,3 +144,14 @@ def test_one_interest_is_the_default_and_more_show_in_the_schema() -> None:
 def test_what_asks_at_masks_or_with_several_vectors_goes_alone(settings):
     with pytest.raises(ValueError, match=r"num_interests.*encoder=|encoder=.*num_int"):
         RetrievalConfig.model_validate(settings)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "chosen", "expected"),
+    [("by_time", None, 2), ("leave_one_out", None, 0), ("by_time", 0, 0)],
+)
+def test_newest_events_are_learned_where_time_is_cut(protocol, chosen, expected):
+    config = build(split={"protocol": protocol})
+    training = config.training.model_copy(update={"finetune_epochs": chosen})
+    config = config.model_copy(update={"training": training})
+    assert config.finetune_epochs == expected

@@ -56,6 +56,9 @@ SequenceEncoderName = Literal[
 ]
 
 
+FINETUNE_EPOCHS = 2  # With a split by time.
+
+
 class RetrievalConfig(RegulariserConfig):
     """The two-tower retrieval model."""
 
@@ -260,11 +263,12 @@ class TrainingConfig(FrozenConfig):
     mixed_precision: bool = Field(
         False, description="bfloat16 inside the layers; weights stay float32."
     )
-    finetune_epochs: int = Field(
-        0,
+    finetune_epochs: int | None = Field(
+        None,
         ge=0,
         description="Epochs on training + validation events after the best epoch "
-        "was chosen, so that the newest items are known. Time split only.",
+        "was chosen, so that the newest items are known. None: 2 with a split by "
+        "time, else 0.",
     )
 
 
@@ -368,6 +372,15 @@ class ExperimentConfig(FrozenConfig):
         """Events of a request that are read, by one of the models at least."""
         asked = None if self.ranking is None else self.ranking.max_history_length
         return self.retrieval.max_history_length if asked is None else asked
+
+    @property
+    def finetune_epochs(self) -> int:
+        """Epochs on training and validation events, when all was chosen."""
+        chosen = self.training.finetune_epochs
+        if chosen is not None:
+            return chosen
+        # Leave-one-out is there to compare with papers, which do not.
+        return FINETUNE_EPOCHS if self.data.split.protocol == "by_time" else 0
 
     @property
     def run_path(self) -> Path:

@@ -137,7 +137,7 @@ def test_vocabularies_hold_every_prefix_and_tag_with_counts(
     assert list(counts("category"))[:2] == ["home", "home/lamps"]  # Frequent first.
     assert counts("tags") == {"red": 2, "blue": 1}  # An item counts once a tag.
     assert column(dataset, "price") == {"a": 1.5, "b": None, "c": None}
-    assert dataset.manifest["warnings"][0].startswith("1 x numeric item attribute")
+    assert dataset.manifest["warnings"][0].startswith("1 x value of 'price'")
 
 
 def test_without_a_catalogue_attributes_are_read_off_the_events(

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -264,3 +265,15 @@ def test_a_failure_while_writing_leaves_nothing_behind(
     with pytest.raises(OSError, match="No space left"):
         prepare(make_config(path, num_shards=3), overwrite=overwrite)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_newest_event_in_the_future_is_told(prepare_rows: Any) -> None:
+    def warnings(last: str) -> str:
+        rows = [("u", "a", f"2024-01-{day:02}") for day in range(1, 29)]
+        split = {"protocol": "by_time", "validation_days": 3, "test_days": 3}
+        dataset = prepare_rows([*rows, ("u", "b", last)], split=split)
+        shutil.rmtree(dataset.path)
+        return " ".join(dataset.manifest["warnings"])
+
+    assert "future" not in warnings("2024-01-29")
+    assert "lies in the future, before 2098-01-03" in warnings("2098-01-02")

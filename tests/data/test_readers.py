@@ -176,6 +176,33 @@ def test_a_cut_off_gzip_file_is_named(tmp_path: Path, make_config: Any) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["log.csv.gz"]
 
 
+@pytest.mark.parametrize("endings", [("\r\n", "\n"), ("\n", "\r\n"), ("\r\r\n",) * 2])
+def test_lines_that_end_differently_are_named_or_read(
+    tmp_path: Path, make_config: Any, endings: tuple[str, str]
+) -> None:
+    first, last = endings
+    text = HEADER.rstrip() + first + f"u,a,1{first}" * 3 + f"u,b,2{last}"
+    (tmp_path / "log.csv").write_bytes(text.encode())
+    with pytest.raises(ValueError, match=r"end alike.*log.csv.*sed -i") as caught:
+        prepare(make_config(tmp_path / "log.csv"))
+    assert "strict_mode" not in str(caught.value)
+    assert not (tmp_path / "prepared").exists()
+
+
+def test_a_column_that_is_there_twice_is_named(
+    tmp_path: Path, make_config: Any
+) -> None:
+    (tmp_path / "log.csv").write_text("user_id,item_id,timestamp,item_id\nu,a,1,b\n")
+    with pytest.raises(ValueError, match=r"log.csv' has \['item_id'\] more than once"):
+        prepare(make_config(tmp_path / "log.csv"))
+
+
+def test_gz_that_is_not_gzip_is_named(tmp_path: Path, make_config: Any) -> None:
+    (tmp_path / "log.csv.gz").write_text(HEADER + "u,a,1\n")
+    with pytest.raises(ValueError, match=r"must be gzip.*log.csv.gz"):
+        prepare(make_config(tmp_path / "log.csv.gz"))
+
+
 def test_a_cut_off_parquet_file_is_named(tmp_path: Path, make_config: Any) -> None:
     table = pa.table({"user_id": ["u"], "item_id": ["a"], "timestamp": [1]})
     pq.write_table(table, tmp_path / "log.parquet")

@@ -33,13 +33,23 @@ def test_curves_show_the_values_and_mark_the_best_epoch(
     tmp_path: Path, figures: list[Figure]
 ) -> None:
     path = tmp_path / "training_curves.png"
-    plot_training_curves({"retrieval": HISTORY, "ranking": HISTORY}, path)
+    # Recall is best in another epoch, and chose nothing; HR lies under it.
+    hidden = {
+        name: [0.4, 0.3, 0.2] for name in ("validation_HR@10", "validation_Recall@10")
+    }
+    history = {**HISTORY, **hidden}
+    plot_training_curves(
+        {"retrieval": history, "ranking": HISTORY}, path, selection_metric="NDCG@10"
+    )
     assert len(figures[0].axes) == 4
     loss, validation = figures[0].axes[:2]
     np.testing.assert_array_equal(loss.lines[0].get_ydata(), HISTORY["loss"])
     assert loss.get_title(loc="left") == "retrieval: loss"
-    assert [text.get_text() for text in validation.texts] == ["best 0.3000"]
-    assert validation.lines[1].get_xdata()[0] == 2  # type: ignore[index]
+    assert [text.get_text() for text in validation.texts] == ["best NDCG@10 0.3000"]
+    assert validation.lines[-1].get_xdata()[0] == 2  # type: ignore[index]
+    legend = validation.get_legend()
+    assert legend is not None
+    assert [t.get_text() for t in legend.get_texts()] == ["NDCG@10", "Recall@10"]
     assert imread(path).std() > 0
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
@@ -48,17 +58,20 @@ def test_stage_without_validation_says_so(
     tmp_path: Path, figures: list[Figure]
 ) -> None:
     history = {"epoch": [1], "loss": [3.0]}
-    plot_training_curves({"ranking": history}, tmp_path / "curves.png")
+    path = tmp_path / "curves.png"
+    plot_training_curves({"ranking": history}, path, selection_metric="NDCG@10")
     assert figures[0].axes[1].texts[0].get_text() == "not measured"
 
 
 def test_bad_histories_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"'ranking' must have.*'loss': 1"):
         plot_training_curves(
-            {"ranking": {"epoch": [1, 2], "loss": [1.0]}}, tmp_path / "curves.png"
+            {"ranking": {"epoch": [1, 2], "loss": [1.0]}},
+            tmp_path / "curves.png",
+            selection_metric="NDCG@10",
         )
     with pytest.raises(ValueError, match="at least one stage"):
-        plot_training_curves({}, tmp_path / "curves.png")
+        plot_training_curves({}, tmp_path / "curves.png", selection_metric="NDCG@10")
     assert not list(tmp_path.iterdir())
 
 

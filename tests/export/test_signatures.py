@@ -175,6 +175,24 @@ def test_k_that_is_not_positive_is_invalid(
         ask(module, signature, *rows)
 
 
+@pytest.mark.parametrize("signature", list(SignatureName))
+def test_inputs_of_different_batch_sizes_are_refused_by_name(
+    module: ServingModule, signature: SignatureName
+):
+    rows = (HISTORY | {"k": 3}, HISTORY | {"k": 3})
+    request = batch_rows(module.schema, signature, rows)
+    inputs = {name: tf.constant(value) for name, value in request.inputs.items()}
+    function = module.concrete_functions()[signature]
+    function(**inputs)
+    message = "All inputs must have the same batch size"
+    for name in inputs if len(inputs) > 1 else ():
+        wrong = inputs | {name: inputs[name][:1]}
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"{message}.*{name}"):
+            function(**wrong)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        function(**{name: value[:0] for name, value in inputs.items()})
+
+
 @pytest.mark.parametrize("signature", ["recommend", "retrieve"])
 def test_excluded_and_seen_items_never_appear(module: ServingModule, signature: str):
     excluded = ["mug", "nobody's", "灯"]

@@ -11,7 +11,6 @@ from tfrec.data.batches import BatchBuilder
 from tfrec.data.windows import find_targets
 from tfrec.features.item_table import ItemTable
 from tfrec.features.request import Searches
-from tfrec.features.tokens import tokens_of
 from tfrec.models.event_searches import (
     project_searches,
     request_searches,
@@ -19,6 +18,7 @@ from tfrec.models.event_searches import (
 )
 from tfrec.models.retrieval_model import RetrievalBatch, RetrievalModel
 from tfrec.schema import Schema
+from tfrec.training.input import batch_of
 
 SCHEMA = Schema(("view", "search"), ("view",), search_event_type="search")
 SEARCH_TEXTS = np.array([[0, 0, 0], [1, 2, 0], [0, 1, 3]], np.float32)
@@ -104,7 +104,7 @@ def batch(*, search: int) -> RetrievalBatch:
     (arrays,) = builder.epoch(0)
     assert np.asarray(arrays.past_searches).tolist() == [[0, 0, search]]
     assert arrays.target_items.tolist() == [2, 3]
-    given = RetrievalBatch(tokens_of(arrays.tokens), *arrays[1:])
+    given = batch_of(arrays)
     return RetrievalBatch(*tf.nest.map_structure(tf.convert_to_tensor, given))
 
 

@@ -10,9 +10,10 @@ from tests.training.conftest import make_config
 from tfrec.data.store import PreparedDataset
 from tfrec.features.item_table import build_item_table
 from tfrec.models.retrieval_model import RetrievalModel
+from tfrec.training.finetuning import finetune_retrieval
 from tfrec.training.input import builder_spec, endless_batches, make_builder
 from tfrec.training.intents import find_prototypes
-from tfrec.training.retrieval import finetune_retrieval, train_retrieval
+from tfrec.training.retrieval import train_retrieval
 
 
 def settings_of(regulariser: str) -> dict:

@@ -14,11 +14,11 @@ from tfrec.evaluation.protocols import build_queries
 from tfrec.features.item_table import build_item_table
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalModel
+from tfrec.training.finetuning import finetune_retrieval
 from tfrec.training.fitting import restore_weights
 from tfrec.training.input import make_builder
 from tfrec.training.retrieval import (
     compile_retrieval_model,
-    finetune_retrieval,
     train_retrieval,
 )
 

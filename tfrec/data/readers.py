@@ -105,6 +105,11 @@ def _check_text(file: str, *, name: str) -> None:
             start = stream.read(NUM_CHECKED_BYTES)
     except EOFError:
         return
+    except gzip.BadGzipFile as error:
+        raise ValueError(
+            f"`{name}` must be gzip where the name of a file ends in .gz. Received: "
+            f"'{file}', {error}. Compress it, or drop the ending."
+        ) from error
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in start:
         raise ValueError(
             f"`{name}` must be text in UTF-8. Received: '{file}', which looks like "
@@ -215,9 +220,9 @@ def _open_csv(
 ) -> Source:
     columns = config.columns
     if config.header:
-        columns = _header(files[0], config)
+        columns = _header(files[0], config, name=name)
         for file in files[1:]:
-            _check_same(columns, _header(file, config), files[0], file)
+            _check_same(columns, _header(file, config, name=name), files[0], file)
     names = ", ".join(f"{_quoted(c)}: 'VARCHAR'" for c in columns)
     engine.raw_sql(
         f"CREATE TEMP VIEW {view} AS SELECT * FROM read_csv({_file_list(files)}, "
@@ -238,7 +243,19 @@ def _store_rejects(view: str) -> str:
     )
 
 
-def _header(file: str, config: TableConfig) -> tuple[str, ...]:
+def _header(file: str, config: TableConfig, *, name: str) -> tuple[str, ...]:
+    columns = _read_header(file, config)
+    twice = sorted({c for c in columns if columns.count(c) > 1})
+    if twice:
+        raise ValueError(
+            f"`{name}` must have columns of different names. Received: '{file}' has "
+            f"{twice} more than once, in {list(columns)}. Rename one of each, or give "
+            f"all names by `{name}.columns` with `header: false` and no header line."
+        )
+    return columns
+
+
+def _read_header(file: str, config: TableConfig) -> tuple[str, ...]:
     with _open_binary(file) as stream:
         line = stream.readline(MAX_LINE_BYTES).decode("utf-8-sig", errors="replace")
     line = line.rstrip("\r\n")

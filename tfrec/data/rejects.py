@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -199,7 +200,18 @@ def check_share(summary: RejectSummary, *, name: str, max_share: float) -> None:
 
 def explain_read_error(error: Exception, *, name: str) -> ValueError:
     """Returns what a failed read means for the user."""
+    said = str(error).strip()
+    # DuckDB adds what could be done to its own settings, and lists them.
+    problem = re.split(r"\s*Possible (?:fixes|solutions):", said)[0]
+    found = re.search(r"^\s*file ?= ?(.+)$", said, re.MULTILINE)
+    where = f"'{found[1]}': {problem}" if found else problem
+    if "state machine reached an invalid state" in problem:
+        return ValueError(
+            f"`{name}` must have lines that all end alike. Received: {where} Some end "
+            r"in CRLF, some in LF or otherwise. Make them alike, for instance by "
+            r"`sed -i 's/\r*$//' FILE`."
+        )
     return ValueError(
-        f"`{name}` must be readable. Received: {str(error).strip()}. The file may be "
-        "cut off or damaged: fetch it again, or check its format in the configuration."
+        f"`{name}` must be readable. Received: {where}. The file may be cut off or "
+        "damaged: fetch it again, or check its format in the configuration."
     )

@@ -1,5 +1,6 @@
 """What a preparation says of its result: checks, counts and warnings."""
 
+import time
 from typing import Any
 
 from ibis.backends.duckdb import Backend
@@ -11,6 +12,8 @@ from tfrec.data.splits import MIN_TARGETS, Boundaries
 from tfrec.data.store import SPLIT_INDEX, TRAIN
 from tfrec.data.writer import Statistics
 from tfrec.schema import Schema
+
+SECONDS_PER_DAY = 86_400
 
 
 def check_splits(
@@ -82,6 +85,7 @@ def build_summary(
         "warnings": [
             *(f"{n:,} x {k}" for k, n in warnings.items()),
             *_notes(statistics),
+            *_future(boundaries),
         ],
         "seconds": seconds,
     }
@@ -99,3 +103,14 @@ def _notes(statistics: Statistics) -> list[str]:
             "events in every window"
         )
     return notes
+
+
+def _future(boundaries: dict[str, Any] | None) -> list[str]:
+    """Warns where the newest event of a split by time is yet to come."""
+    if boundaries is None or boundaries["end"] <= time.time() + 2 * SECONDS_PER_DAY:
+        return []
+    return [
+        f"the newest event lies in the future, before {boundaries['end_iso']}, and the "
+        "splits are counted back from it: correct such times, or drop their rows by "
+        "`data.cleaning.drop_rows`"
+    ]

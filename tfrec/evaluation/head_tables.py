@@ -36,15 +36,22 @@ def head_table(heads: Mapping[str, Any]) -> ReportTable:
 
 
 def brief_head_table(heads: Mapping[str, Any]) -> ReportTable:
-    """Builds a table that fits into a terminal: no intervals, one figure a cell."""
-    names = ("AUC", "GAUC", "NDCG", "log_loss", "ECE_uncalibrated", "ECE", "ratio")
-    titles = ("AUC", "GAUC", "NDCG", "log loss", "ECE before", "ECE", "predicted/real")
+    """Builds a table of 80 columns for a terminal: no intervals, one figure a cell."""
+    columns = {
+        "AUC": ("AUC", 3),
+        "GAUC": ("GAUC", 3),
+        "NDCG": ("NDCG", 3),
+        "log loss": ("log_loss", 4),
+        "ECE": ("ECE", 4),
+        "bias": ("ratio", 2),
+    }
     rows = []
     for name, head in heads["heads"].items():
         metrics = head.get("metrics", {})
-        cells = [_figure(metrics, {}, n) for n in names]
+        cells = [_figure(metrics, {}, n, places=p) for n, p in columns.values()]
         rows.append([name, f"{head.get('num_events', 0):,}", *cells])
-    return ReportTable(f"Heads on {heads['split']}", ["head", "events", *titles], rows)
+    title = f"Heads on {heads['split']} (bias: predicted / real events)"
+    return ReportTable(title, ["head", "events", *columns], rows)
 
 
 def head_slice_tables(heads: Mapping[str, Any]) -> list[ReportTable]:

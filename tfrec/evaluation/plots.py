@@ -18,15 +18,19 @@ _DOTS_PER_INCH = 150
 
 
 def plot_training_curves(
-    histories: Mapping[str, Mapping[str, Sequence[float]]], path: Path
+    histories: Mapping[str, Mapping[str, Sequence[float]]],
+    path: Path,
+    *,
+    selection_metric: str,
 ) -> None:
     """Draws loss and validation metrics by epoch, one row a stage.
 
     Args:
         histories: Per stage (`retrieval`, `ranking`) what `history.json` holds:
             `epoch`, and per epoch `loss`, `validation_loss` and any
-            `validation_<metric>`. The best epoch of the first metric is marked.
+            `validation_<metric>`.
         path: The PNG to write.
+        selection_metric: The one that chose the best epoch, which is marked.
 
     Raises:
         ValueError: If there is nothing to draw, or lengths differ.
@@ -42,13 +46,14 @@ def plot_training_curves(
     ):
         _check_history(stage, history)
         losses = [n for n in ("loss", "validation_loss") if n in history]
-        metrics = [n for n in history if "@" in n]
+        metrics = _different(history, [n for n in history if "@" in n])
         _draw_curves(loss_axes, history, losses)
         loss_axes.set_title(f"{stage}: loss", loc="left", fontsize=11)
         _draw_curves(metric_axes, history, metrics)
         metric_axes.set_title(f"{stage}: validation", loc="left", fontsize=11)
-        if metrics:
-            _mark_best(metric_axes, history, metrics[0])
+        chosen = f"validation_{selection_metric}"
+        if chosen in history:
+            _mark_best(metric_axes, history, chosen)
     save_figure(figure, path)
 
 
@@ -126,6 +131,17 @@ def _check_history(stage: str, history: Mapping[str, Sequence[float]]) -> None:
         )
 
 
+def _different(
+    history: Mapping[str, Sequence[float]], names: Sequence[str]
+) -> list[str]:
+    """Leaves out curves that would lie under another: HR is Recall of one target."""
+    kept: list[str] = []
+    for name in reversed(names):
+        if all(list(history[name]) != list(history[other]) for other in kept):
+            kept.insert(0, name)
+    return kept
+
+
 def _draw_curves(
     axes: Axes, history: Mapping[str, Sequence[float]], names: Sequence[str]
 ) -> None:
@@ -152,7 +168,7 @@ def _mark_best(axes: Axes, history: Mapping[str, Sequence[float]], name: str) ->
     axes.plot([epoch], [values[best]], "o", ms=8, mfc="none", mec=_TEXT)
     axes.margins(y=0.18)
     axes.annotate(
-        f"best {values[best]:.4f}",
+        f"best {name.removeprefix('validation_')} {values[best]:.4f}",
         (epoch, values[best]),
         xytext=(0, 8),
         textcoords="offset points",

@@ -77,7 +77,12 @@ def evaluate_run(
     heads = evaluate_heads(config, dataset, recommender, split=split, oracle=oracle)
     if heads is not None:
         metrics["heads"] = heads
-    write_results(metrics, config.run_path, split=split)
+    write_results(
+        metrics,
+        config.run_path,
+        split=split,
+        selection_metric=settings.selection_metric,
+    )
     print_report(metrics)
     return metrics
 
@@ -101,7 +106,11 @@ def write_values(result: EvaluationResult, path: Path, num_models: int) -> None:
 
 
 def write_results(
-    metrics: dict[str, Any], run_path: Path, *, split: EvaluatedSplit = "test"
+    metrics: dict[str, Any],
+    run_path: Path,
+    *,
+    split: EvaluatedSplit = "test",
+    selection_metric: str,
 ) -> None:
     """Writes metrics, report and plots; those of the test are the run's own."""
     suffix = "" if split == "test" else f"_{split}"
@@ -115,7 +124,11 @@ def write_results(
         plot_reliability(metrics["heads"], run_path / images[-1])
     histories = read_histories(run_path)
     if histories:
-        plot_training_curves(histories, run_path / "training_curves.png")
+        plot_training_curves(
+            histories,
+            run_path / "training_curves.png",
+            selection_metric=selection_metric,
+        )
         images.append("training_curves.png")
     write_report(
         metrics,

@@ -27,10 +27,7 @@ from tfrec.training.fitting import (
     average_weights,
     fit,
     make_optimizer,
-    plan_steps,
-    restart_schedules,
     save_weights,
-    take_averages,
 )
 from tfrec.training.input import batch_spec, distributed_batches, make_builder
 from tfrec.training.intents import IntentRefresh
@@ -215,7 +212,7 @@ def train_retrieval(
         metric=config.evaluation.selection_metric,
         validate=validator,
         after_epoch=after_epoch,
-        more_callbacks=_refreshes(config, sequences, model, ("train",), texts),
+        more_callbacks=refreshes(config, sequences, model, ("train",), texts),
     )
     about = fit_text_match(config, sequences, model, reader)
     if not about:
@@ -225,7 +222,7 @@ def train_retrieval(
     return model, {**history, "text_match": {**about, metric: validator()[metric]}}
 
 
-def _refreshes(
+def refreshes(
     config: ExperimentConfig,
     sequences: EventSequences,
     model: RetrievalModel,
@@ -239,48 +236,6 @@ def _refreshes(
         config, sequences, splits=splits, num_replicas=1, texts=texts, has_views=False
     )
     return [IntentRefresh(builder, seed=config.seed)]
-
-
-def finetune_retrieval(
-    config: ExperimentConfig,
-    dataset: PreparedDataset,
-    model: RetrievalModel,
-    *,
-    strategy: tf.distribute.Strategy,
-    texts: ShopTexts | None = None,
-) -> None:
-    """Trains `finetune_epochs` more on training and validation events.
-
-    The best epoch was chosen before; nothing is chosen here. It makes the model
-    know what is new since the validation began, as the baselines do.
-
-    Args:
-        config: The run's configuration.
-        dataset: Where the events are.
-        model: Compiled, with the weights and the optimizer of its best epoch.
-        strategy: That of the model.
-        texts: Those that the model was built with.
-    """
-    splits = ("train", "validation")
-    batches, steps = distributed_batches(
-        config,
-        dataset,
-        strategy,
-        splits=splits,
-        first_epoch=lambda: int(model.epochs_done.numpy()),
-        texts=texts,
-    )
-    restart_schedules(model)
-    plan_steps(model, config.training.finetune_epochs * steps)
-    model.fit(
-        batches,
-        epochs=config.training.finetune_epochs,
-        steps_per_epoch=steps,
-        callbacks=_refreshes(config, dataset.load_sequences(), model, splits, texts),
-        verbose=0,
-    )
-    take_averages(model)
-    model.refresh_texts()
 
 
 class RetrievalValidator:

@@ -24,12 +24,12 @@ from tfrec.run_record import CONFIG_FILE, write_json, write_run_record
 from tfrec.text.shop_texts import ShopTexts, load_shop_texts
 from tfrec.training.callbacks import EpochHook
 from tfrec.training.evaluation import evaluate_run
+from tfrec.training.finetuning import finetune_retrieval
 from tfrec.training.fitting import restore_weights, save_weights
 from tfrec.training.ranking import build_ranking_model, train_ranking
 from tfrec.training.retrieval import (
     build_retrieval_model,
     compile_retrieval_model,
-    finetune_retrieval,
     train_retrieval,
 )
 from tfrec.training.strategies import make_strategy
@@ -254,7 +254,7 @@ def _finetune_stage(
     texts: ShopTexts | None,
 ) -> None:
     done = config.run_path / "finetuned.json"
-    if config.training.finetune_epochs == 0 or done.is_file():
+    if config.finetune_epochs == 0 or done.is_file():
         return
     finetune_retrieval(config, dataset, retrieval, strategy=strategy, texts=texts)
     if ranking is not None:
@@ -269,7 +269,7 @@ def _finetune_stage(
         save_weights(ranking, config.run_path / RANKING / "best")
     # Last: killed before, the run starts again from the weights of the best epoch.
     save_weights(retrieval, config.run_path / RETRIEVAL / "best")
-    write_json(done, {"epochs": config.training.finetune_epochs})
+    write_json(done, {"epochs": config.finetune_epochs})
 
 
 def _finish(path: Path, history: dict[str, Any]) -> None:
