@@ -150,6 +150,13 @@ class RetrievalConfig(RegulariserConfig):
     id_dropout: float = Field(
         0.0, ge=0, lt=1, description="Items whose id is hidden, so attributes learn."
     )
+    new_item_budget: float | None = Field(
+        0.01,
+        ge=0,
+        lt=1,
+        description="Share of NDCG@10 on known items that items without a training "
+        "event may cost by being listed; None leaves them where likelihood puts them.",
+    )
     query_text_dropout: float = Field(
         0.5,
         ge=0,

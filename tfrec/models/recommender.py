@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfrec.features.request import Request
 from tfrec.models.final_order import FinalOrder, ScoredCandidates
 from tfrec.models.history_search import newest_events
+from tfrec.models.new_item_places import keep_places
 from tfrec.models.ranking_model import RankingInputs, RankingModel
 from tfrec.models.retrieval_model import EncodedQueries, RetrievalModel
 from tfrec.schema import NUM_SPECIAL_INDICES
@@ -149,13 +150,22 @@ class TrainedRecommender(tf.Module):
         self.final_order = final_order
         self._item_vectors = tf.Variable(retrieval.item_vectors(), trainable=False)
         self._candidates = tf.Variable(retrieval.candidate_keys(), trainable=False)
+        self._bias = tf.Variable(retrieval.item_bias(), trainable=False)
         texts = retrieval.item_texts()
         self._texts = None if texts is None else tf.Variable(texts, trainable=False)
         match_texts = retrieval.match_texts()
         self._match_texts = (
             None if match_texts is None else tf.Variable(match_texts, trainable=False)
         )
+        self._is_new = self._new_items()
         self._forget_texts()
+
+    def _new_items(self) -> tf.Tensor | None:
+        """Returns bool `[num_items + 2]`; None where no item keeps its place."""
+        is_new = ~self.retrieval.is_known
+        is_new[:NUM_SPECIAL_INDICES] = False
+        has_budget = self.retrieval.settings.new_item_budget is not None
+        return tf.constant(is_new) if has_budget and is_new.any() else None
 
     def _forget_texts(self) -> None:
         """Has texts read anew where their encoder has learned since."""
@@ -167,6 +177,7 @@ class TrainedRecommender(tf.Module):
         self._forget_texts()
         self._item_vectors.assign(self.retrieval.item_vectors())
         self._candidates.assign(self.retrieval.candidate_keys())
+        self._bias.assign(self.retrieval.item_bias())
         if self._texts is not None:
             self._texts.assign(self.retrieval.item_texts())
         if self._match_texts is not None:
@@ -231,7 +242,8 @@ class TrainedRecommender(tf.Module):
 
     def scores_of(self, encoded: EncodedQueries) -> tf.Tensor:
         """Returns log-probabilities over the catalogue of encoded queries."""
-        return tf.nn.log_softmax(self.retrieval.scores(encoded, self._candidates))
+        scores = self.retrieval.scores(encoded, self._candidates, self._bias)
+        return tf.nn.log_softmax(scores)
 
     def rank(
         self,
@@ -259,6 +271,11 @@ class TrainedRecommender(tf.Module):
         heads = dict(
             zip(self.ranking.heads, tf.unstack(probabilities, axis=-1), strict=True)
         )
+        if self._is_new is not None:
+            is_new = tf.gather(self._is_new, candidate_index)
+            scores = keep_places(
+                scores, finite, is_known=known & ~is_new, is_new=is_new
+            )
         if self.final_order is not None:
             scores = self.final_order(ScoredCandidates(candidate_index, heads, finite))
         dwell = self.ranking.dwell_seconds(outputs)

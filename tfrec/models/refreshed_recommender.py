@@ -36,9 +36,9 @@ class LaterModels(NamedTuple):
 class RefreshedRecommender(TrainedRecommender):
     """Answers for a changed catalogue without new training.
 
-    New items have no id vector of their own (they share that of the unknown item),
-    no neighbours, and the demand of what nobody bought: they are known by text and
-    attributes. Changed
+    New items have no id vector of their own: what known items of like texts have
+    learned stands in for it (`find_neighbours`), without texts their attributes. In
+    ranking they have the demand of what nobody bought, and followed nothing. Changed
     items keep what training learned of their id. All others keep their vectors bit
     by bit.
 
@@ -67,6 +67,10 @@ class RefreshedRecommender(TrainedRecommender):
             models.retrieval,
             left_out=trained.retrieval.text_variables,
         )
+        # By the likeness of the training: a later catalogue must not move it.
+        models.retrieval.neighbours = models.retrieval.find_neighbours(
+            ~models.retrieval.is_known
+        )
         if models.ranking is not None and trained.ranking is not None:
             copy_weights(trained.ranking, models.ranking)
         super().__init__(
@@ -81,6 +85,7 @@ class RefreshedRecommender(TrainedRecommender):
         for mine, theirs, kept in (
             (self._item_vectors, trained._item_vectors, rows),
             (self._candidates, trained._candidates, ~differs),
+            (self._bias, trained._bias, ~differs),
             (self._texts, trained._texts, rows),
             (self._match_texts, trained._match_texts, rows),
         ):
@@ -96,7 +101,7 @@ class RefreshedRecommender(TrainedRecommender):
             np.where(differs[:num_trained], -np.inf, 0.0), tf.float32
         )
         self._replaced = tf.gather(tf.constant(trained._candidates), replaced)
-        self._replaced_bias = tf.gather(trained.retrieval.item_bias(), replaced)
+        self._replaced_bias = tf.gather(trained._bias, replaced)
 
     def refresh(self) -> None:
         """Is not possible: trained weights and later catalogue belong together."""
@@ -107,7 +112,7 @@ class RefreshedRecommender(TrainedRecommender):
 
     def scores_of(self, encoded: EncodedQueries) -> tf.Tensor:
         """Returns scores over the catalogue, see the class."""
-        scores = self.retrieval.scores(encoded, self._candidates)
+        scores = self.retrieval.scores(encoded, self._candidates, self._bias)
         trained = scores[:, : self.num_trained]
         if self._has_replaced:
             queries = self.retrieval.query_keys(encoded)

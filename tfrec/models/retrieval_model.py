@@ -17,6 +17,7 @@ from tfrec.models.event_searches import (
     searches_of_batch,
 )
 from tfrec.models.interest_scores import catalogue_scores, mean_interest
+from tfrec.models.new_items import Neighbours, find_neighbours
 from tfrec.models.query_tower import QueryTower
 from tfrec.models.regularisers import new_prototypes, regularisation
 from tfrec.models.repeat_bias import RepeatBias, RepeatLogits
@@ -26,7 +27,7 @@ from tfrec.models.text_match import TextMatch
 from tfrec.models.text_sequence import SequencePooling
 from tfrec.models.trainable_model import TrainableModel
 from tfrec.models.trained_texts import TrainedTexts
-from tfrec.schema import NUM_SPECIAL_INDICES, Schema
+from tfrec.schema import NUM_SPECIAL_INDICES, OOV_INDEX, Schema
 
 
 class RetrievalBatch(NamedTuple):
@@ -88,6 +89,10 @@ class RetrievalModel(TrainableModel):
     `RepeatBias` says of items already met, `match` (with texts) what `TextMatch` says
     of their texts: it is fitted when all else is trained, and left out until then. With
     several interests the product is the greatest of those of the query's vectors.
+
+    An item that training never saw has the id and the bias of the unknown item. To its
+    vector is added the mean vector of the known items whose texts are most like its own
+    (`find_neighbours`), to its bias what theirs is above the mean.
 
     Args:
         config: The model's configuration.
@@ -168,6 +173,10 @@ class RetrievalModel(TrainableModel):
         )
         if self.text_match is not None:
             self.text_match.build(None)  # It is asked for vectors before it is called.
+        self.is_known = item_table.train_count > 0  # [num_items + 2]
+        self.is_known[:NUM_SPECIAL_INDICES] = False
+        self._text, self._train_count = item_table.text, item_table.train_count
+        self.neighbours = self.find_neighbours(~self.is_known)
         self.history_texts = (
             None if history_texts is None else tf.constant(history_texts, tf.float32)
         )
@@ -232,9 +241,36 @@ class RetrievalModel(TrainableModel):
             return None
         return self.text_match.embed(tf.stop_gradient(self.candidate_tower.text_rows))
 
-    def item_vectors(self) -> tf.Tensor:
-        """Returns float `[num_items + 2, embedding_dim]`, not normalised."""
-        return self.candidate_tower(self.all_items)
+    def item_vectors(self, neighbours: Neighbours | None = None) -> tf.Tensor:
+        """Returns float `[num_items + 2, embedding_dim]`, not normalised.
+
+        Args:
+            neighbours: Of the items to take for new ones; None: of those that are new.
+        """
+        neighbours = neighbours or self.neighbours
+        vectors = self.candidate_tower(self.all_items, self._id_rows(neighbours))
+        return vectors if neighbours is None else neighbours.lend(vectors, vectors)
+
+    def _id_rows(self, neighbours: Neighbours | None) -> tf.Tensor:
+        """Returns int32 `[num_items + 2]`, 1 for what is taken for new."""
+        rows = self.candidate_tower.id_rows(self.all_items)
+        if neighbours is None:
+            return rows
+        unknown = np.full(len(neighbours.new), OOV_INDEX, np.int32)
+        return tf.tensor_scatter_nd_update(rows, neighbours.new[:, np.newaxis], unknown)
+
+    def find_neighbours(self, is_new: np.ndarray) -> Neighbours | None:
+        """Finds known items for new ones, see `tfrec.models.find_neighbours`.
+
+        Args:
+            is_new: bool `[num_items + 2]`.
+        """
+        if self._text is None:
+            return None
+        texts = self._text
+        if self.text_match is not None:
+            texts = self.text_match.embed(tf.constant(texts)).numpy()
+        return find_neighbours(texts, self._train_count, is_new=is_new)
 
     @property
     def second_variables(self) -> list[tf.Variable]:
@@ -269,26 +305,35 @@ class RetrievalModel(TrainableModel):
         projected = tf.cast(self.candidate_tower.embed_text(text), tf.float32)
         return tf.math.l2_normalize(projected, axis=-1)
 
-    def item_bias(self) -> tf.Tensor:
-        """Returns float32 `[num_items]`."""
-        rows = self.candidate_tower.id_rows(self.all_items[NUM_SPECIAL_INDICES:])
-        return tf.gather(self.bias_rows, rows)
+    def item_bias(self, neighbours: Neighbours | None = None) -> tf.Tensor:
+        """Returns float32 `[num_items]`; `neighbours` as in `item_vectors`."""
+        neighbours = neighbours or self.neighbours
+        bias = tf.gather(self.bias_rows, self._id_rows(neighbours))
+        if neighbours is not None:
+            mean = tf.reduce_mean(tf.boolean_mask(self.bias_rows, self.is_known))
+            bias = neighbours.lend(bias, bias - mean)
+        return bias[NUM_SPECIAL_INDICES:]
 
-    def candidate_embeddings(self) -> tf.Tensor:
-        """Returns float32 `[num_items, embedding_dim]`, L2-normalised."""
-        items = self.item_vectors()[NUM_SPECIAL_INDICES:]
+    def candidate_embeddings(self, neighbours: Neighbours | None = None) -> tf.Tensor:
+        """Returns float32 `[num_items, embedding_dim]`, L2-normalised.
+
+        `neighbours` are as in `item_vectors`.
+        """
+        items = self.item_vectors(neighbours)[NUM_SPECIAL_INDICES:]
         return tf.math.l2_normalize(tf.cast(items, tf.float32), axis=-1)
 
-    def candidate_keys(self) -> tf.Tensor:
+    def candidate_keys(self, neighbours: Neighbours | None = None) -> tf.Tensor:
         """Returns what `query_keys` are multiplied with, float32 `[num_items, dim]`.
 
         The candidate embeddings come first; behind them what texts are compared by.
+        `neighbours` are as in `item_vectors`.
         """
-        candidates, match_texts = self.candidate_embeddings(), self.match_texts()
+        candidates = self.candidate_embeddings(neighbours)
+        match_texts = self.match_texts()
         if self.text_match is None or match_texts is None:
             return candidates
-        rows = self.candidate_tower.id_rows(self.all_items[NUM_SPECIAL_INDICES:])
-        texts = self.text_match.weighted(match_texts[NUM_SPECIAL_INDICES:], rows)
+        rows = self._id_rows(neighbours or self.neighbours)
+        texts = self.text_match.weighted(match_texts, rows)[NUM_SPECIAL_INDICES:]
         return tf.concat([candidates, texts], axis=1)
 
     def query_keys(self, encoded: EncodedQueries) -> tf.Tensor:
@@ -339,10 +384,21 @@ class RetrievalModel(TrainableModel):
             training=False,
         )
 
-    def scores(self, encoded: EncodedQueries, candidate_keys: tf.Tensor) -> tf.Tensor:
-        """Returns float32 `[num_queries, num_items]` over the whole catalogue."""
+    def scores(
+        self,
+        encoded: EncodedQueries,
+        candidate_keys: tf.Tensor,
+        item_bias: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Returns float32 `[num_queries, num_items]` over the whole catalogue.
+
+        Args:
+            encoded: What `encode` gave.
+            candidate_keys: What `candidate_keys()` gives.
+            item_bias: What `item_bias()` gives; None works it out.
+        """
         scores = catalogue_scores(self.query_keys(encoded), candidate_keys)
-        scores += self.item_bias()
+        scores += self.item_bias() if item_bias is None else item_bias
         if encoded.repeats is None:
             return scores
         places = tf.where(encoded.repeats.item_index > 0)  # [num_valid, 2], int64

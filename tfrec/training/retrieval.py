@@ -31,6 +31,7 @@ from tfrec.training.fitting import (
 )
 from tfrec.training.input import batch_spec, distributed_batches, make_builder
 from tfrec.training.intents import IntentRefresh
+from tfrec.training.new_items import WithoutNewItems, fit_new_item_boost
 from tfrec.training.text_matching import fit_text_match
 
 REPEAT_SHARE = 0.01  # Of training targets; from here on `repeat_bias=auto` is on.
@@ -183,8 +184,9 @@ def train_retrieval(
 ) -> tuple[RetrievalModel, dict[str, Any]]:
     """Trains until validation no longer improves; returns the best epoch's model.
 
-    With texts that are compared, that is fitted last (`fit_text_match`); the history
-    says what came of it, `text_match`.
+    How texts are compared is fitted last (`fit_text_match`), and then how much room
+    new items get (`fit_new_item_boost`); the history says what came of them,
+    `text_match` and `new_items`.
     """
     sequences = dataset.load_sequences()
     model = compile_retrieval_model(
@@ -202,7 +204,7 @@ def train_retrieval(
     )
     reader = None if texts is None else texts.reader
     validator = RetrievalValidator(config, sequences, model, reader)
-    history = fit(
+    history: dict[str, Any] = fit(
         model,
         batches,
         name="retrieval",
@@ -214,12 +216,16 @@ def train_retrieval(
         after_epoch=after_epoch,
         more_callbacks=refreshes(config, sequences, model, ("train",), texts),
     )
-    about = fit_text_match(config, sequences, model, reader)
-    if not about:
-        return model, history
-    save_weights(model, path / "best")
     metric = config.evaluation.selection_metric
-    return model, {**history, "text_match": {**about, metric: validator()[metric]}}
+    for name, fit_last in (
+        ("text_match", fit_text_match),
+        ("new_items", fit_new_item_boost),
+    ):
+        about = fit_last(config, sequences, model, reader)
+        if about:
+            save_weights(model, path / "best")
+            history[name] = {**about, metric: validator()[metric]}
+    return model, history
 
 
 def refreshes(
@@ -253,6 +259,9 @@ class RetrievalValidator:
         text_reader: TextReader | None = None,
     ) -> None:
         self.text_reader = text_reader
+        # With a budget new items are given their room last: until then they must not
+        # decide which epoch is the best.
+        self.new_item_budget = config.retrieval.new_item_budget
         self.settings = config.evaluation
         self.sequences = sequences
         self.model = model
@@ -283,7 +292,9 @@ class RetrievalValidator:
         self.model.refresh_texts()
         self.scorer.recommender.refresh()
         return validation_metric(
-            self.scorer,
+            self.scorer
+            if self.new_item_budget is None
+            else WithoutNewItems(self.scorer, self.model),
             self.sequences,
             self.queries,
             self.settings.selection_metric,

@@ -1,0 +1,140 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.models.toys import SCHEMA, request
+from tfrec.config import RetrievalConfig
+from tfrec.features.item_table import ItemTable
+from tfrec.models import new_items
+from tfrec.models.new_items import find_neighbours
+from tfrec.models.recommender import TrainedRecommender
+from tfrec.models.retrieval_model import RetrievalModel
+
+# Items 2 to 5 are known; 6 says nearly what 3 says, 7 says nothing.
+TEXTS = np.array(
+    [[0, 0], [0, 0], [1, 0], [0, 2], [-1, 0], [0, -1], [0.1, 1], [0, 0]], np.float32
+)
+COUNTS = np.array([0, 0, 5, 4, 3, 2, 0, 0], np.int64)
+IS_NEW = COUNTS == 0
+
+
+def test_likeness_decides_who_stands_near(monkeypatch):
+    monkeypatch.setattr(new_items, "NUM_NEIGHBOURS", 2)
+    found = find_neighbours(TEXTS, COUNTS, is_new=IS_NEW)
+    assert found is not None
+    assert found.new.tolist() == [6]
+    order = np.argsort(-found.weights[0])
+    assert found.near[0, order].tolist() == [3, 2]
+    # cos is 1 / 1.005 with item 3 and .1 / 1.005 with item 2.
+    ratio = np.exp((1.0 - 0.1) / np.hypot(1.0, 0.1) / 0.1)
+    weights = found.weights[0, order]
+    assert weights[0] / weights[1] == pytest.approx(ratio, rel=1e-4)
+    assert weights.sum() == pytest.approx(1.0)
+
+
+def test_new_items_are_lent_the_mean_and_others_stay():
+    found = find_neighbours(TEXTS, COUNTS, is_new=IS_NEW)
+    assert found is not None
+    values, lent = tf.random.normal([2, 8, 3], seed=0)
+    together = found.lend(values, lent).numpy()
+    expected = values.numpy()[6] + found.weights[0] @ lent.numpy()[found.near[0]]
+    np.testing.assert_allclose(together[6], expected, rtol=1e-5)
+    np.testing.assert_array_equal(np.delete(together, 6, 0), np.delete(values, 6, 0))
+    flat = found.lend(values[:, 0], lent[:, 0]).numpy()
+    assert flat[6] == pytest.approx(expected[0], rel=1e-5)
+
+
+def test_the_most_met_stand_for_a_large_catalogue(monkeypatch):
+    monkeypatch.setattr(new_items, "_MAX_KNOWN", 2)
+    found = find_neighbours(TEXTS, COUNTS, is_new=IS_NEW)
+    assert found is not None
+    assert sorted(found.near[0].tolist()) == [2, 3]
+
+
+def test_chunks_change_nothing(monkeypatch):
+    rng = np.random.default_rng(0)
+    texts = rng.normal(size=(60, 4)).astype(np.float32)
+    counts = np.where(np.arange(60) < 40, 1, 0)
+    whole = find_neighbours(texts, counts, is_new=counts == 0)
+    monkeypatch.setattr(new_items, "_CHUNK", 7)
+    parts = find_neighbours(texts, counts, is_new=counts == 0)
+    assert whole is not None
+    assert parts is not None
+    np.testing.assert_array_equal(whole.new, parts.new)
+    # The order of neighbours is free.
+    values = tf.random.normal([60, 3], seed=1)
+    np.testing.assert_allclose(
+        whole.lend(values, values), parts.lend(values, values), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("is_new", [np.zeros(8, bool), np.ones(8, bool)])
+def test_nobody_is_near_where_all_are_known_or_none(is_new):
+    assert find_neighbours(TEXTS, COUNTS, is_new=is_new) is None
+
+
+def build_model(text: np.ndarray | None) -> RetrievalModel:
+    tf.keras.utils.set_random_seed(0)
+    model = RetrievalModel(
+        RetrievalConfig(embedding_dim=8, num_heads=2, max_history_length=4),
+        SCHEMA,
+        ItemTable(COUNTS, {}, {}, {}, {}, text),
+        has_repeat_bias=False,
+        context_sizes={},
+    )
+    model.candidate_tower.build(None)
+    return model
+
+
+def test_a_new_item_of_a_model_is_lent_what_its_like_have_learned():
+    model = build_model(TEXTS)
+    model.bias_rows.assign(tf.range(8, dtype=tf.float32))
+    vectors = model.item_vectors().numpy()
+    own = model.candidate_tower(model.all_items).numpy()
+    near = model.neighbours
+    assert near is not None
+    expected = own[6] + near.weights[0] @ own[near.near[0]]
+    np.testing.assert_allclose(vectors[6], expected, rtol=1e-5)
+    np.testing.assert_array_equal(vectors[2:6], own[2:6])
+    # Biases of known items are 2 to 5, 3.5 in the mean; that of the unknown is 1.
+    bias = model.item_bias().numpy()
+    assert bias[:4].tolist() == [2.0, 3.0, 4.0, 5.0]
+    expected = near.weights[0] @ near.near[0] - 3.5 + 1.0
+    assert bias[4] == pytest.approx(expected, rel=1e-5)
+    assert bias[5] == 1.0  # It says nothing.
+
+
+def test_without_texts_new_items_are_the_unknown_one():
+    model = build_model(None)
+    assert model.neighbours is None
+    own = model.candidate_tower(model.all_items)
+    np.testing.assert_array_equal(model.item_vectors(), own)
+
+
+def test_a_recommender_scores_with_what_was_borrowed():
+    model = build_model(TEXTS)
+    model.bias_rows.assign(tf.range(8, dtype=tf.float32))
+    recommender = TrainedRecommender(model, None, num_candidates=1)
+    asked = request([[2, 3]])
+    encoded = model.encode(asked, model.item_vectors())
+    logits = model.scores(encoded, model.candidate_keys())
+    found = recommender.retrieval_scores(asked)
+    np.testing.assert_allclose(found, tf.nn.log_softmax(logits), rtol=1e-5)
+
+
+def test_known_items_can_be_taken_for_new_ones():
+    model = build_model(TEXTS)
+    model.bias_rows.assign(tf.range(8, dtype=tf.float32))
+    is_new = np.array([0, 0, 0, 1, 0, 0, 1, 1], bool)
+    near = model.find_neighbours(is_new)
+    assert near is not None
+    assert near.new.tolist() == [3, 6]
+    assert 3 not in near.near
+    vectors = model.item_vectors(near).numpy()
+    rows = np.array([0, 1, 2, 1, 4, 5, 1, 1], np.int32)
+    own = model.candidate_tower(model.all_items, rows).numpy()
+    expected = own[3] + near.weights[0] @ own[near.near[0]]
+    np.testing.assert_allclose(vectors[3], expected, rtol=1e-5)
+    bias = model.item_bias(near).numpy()
+    expected_bias = 1.0 + near.weights[0] @ near.near[0] - 3.5
+    assert bias[1] == pytest.approx(expected_bias, rel=1e-5)

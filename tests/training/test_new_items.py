@@ -1,0 +1,147 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.synthetic import make_sequences
+from tests.training.conftest import make_config
+from tfrec.config import ExperimentConfig
+from tfrec.data.store import EventSequences
+from tfrec.features.item_table import ItemTable
+from tfrec.models.retrieval_model import RetrievalModel
+from tfrec.schema import OOV_INDEX
+from tfrec.training.new_items import K, Places, _choose_new, fit_new_item_boost
+
+NUM_ITEMS, NUM_NEW = 40, 10
+COUNTS = np.concatenate([[0, 0], np.full(NUM_ITEMS, 5), np.zeros(NUM_NEW)])
+
+
+def with_budget(config: ExperimentConfig, budget: float | None) -> ExperimentConfig:
+    changes = {"new_item_budget": budget}
+    retrieval = config.retrieval.model_copy(update=changes)
+    return config.model_copy(update={"retrieval": retrieval})
+
+
+@pytest.fixture
+def config(tmp_path) -> ExperimentConfig:
+    return with_budget(make_config(tmp_path), 0.05)
+
+
+def build_model(
+    config: ExperimentConfig, counts: np.ndarray = COUNTS, *, has_text: bool = True
+) -> RetrievalModel:
+    tf.keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    text = rng.normal(size=(len(counts), 4)).astype(np.float32) if has_text else None
+    model = RetrievalModel(
+        config.retrieval,
+        config.experiment_schema,
+        ItemTable(counts.astype(np.int64), {}, {}, {}, {}, text),
+        has_repeat_bias=False,
+        context_sizes={},
+    )
+    model.candidate_tower.build(None)
+    return model
+
+
+def shoppers(num_users: int = 300) -> EventSequences:
+    rng = np.random.default_rng(1)
+    return make_sequences(list(rng.integers(0, NUM_ITEMS, (num_users, 6))))
+
+
+def test_new_items_get_what_room_the_budget_buys(config):
+    boosts, costs = [], []
+    for budget in (0.01, 0.05, 0.2):
+        model = build_model(config)
+        about = fit_new_item_boost(with_budget(config, budget), shoppers(), model, None)
+        boosts.append(about["boost"])
+        costs.append(1.0 - about["ndcg_with"] / about["ndcg_without"])
+        assert costs[-1] <= budget + 1e-9
+    assert boosts == sorted(boosts)
+    assert boosts[0] < boosts[-1]
+    assert costs[-1] > 0.1  # It is spent, too.
+
+
+def test_the_cost_is_that_of_the_scores_the_model_gives(config):
+    """Counted again, from the scores of all items."""
+    model = build_model(config)
+    sequences = shoppers()
+    about = fit_new_item_boost(with_budget(config, 0.2), sequences, model, None)
+    from tfrec.evaluation.model_scorers import RetrievalScorer
+    from tfrec.evaluation.protocols import build_queries
+    from tfrec.models.recommender import TrainedRecommender
+
+    queries = build_queries(
+        sequences, config.experiment_schema, split="validation", targets="next"
+    )
+    scorer = RetrievalScorer(TrainedRecommender(model, None, num_candidates=1))
+    rows = np.arange(queries.num_queries)
+    scores = scorer.score(sequences, queries, rows)
+    targets = queries.positive_items[queries.positive_offsets[:-1]] - 2
+    gains = []
+    for row, target in zip(rows, targets, strict=True):
+        values = scores[row].copy()
+        start = sequences.offsets[queries.user_rows[row]]
+        seen = sequences.item_index[start : queries.history_ends[row]] - 2
+        if config.evaluation.exclude_seen:
+            values[[s for s in seen if s != target]] = -np.inf
+        rank = int((values >= values[target]).sum()) - 1
+        gains.append(1.0 / np.log2(rank + 2.0) if rank < K else 0.0)
+    assert np.mean(gains) == pytest.approx(about["ndcg_with"], abs=2e-3)
+
+
+def test_only_the_bias_of_the_unknown_item_moves(config):
+    model = build_model(config)
+    fit_new_item_boost(config, shoppers(), model, None)  # Creates the other weights.
+    before = [w.numpy() for w in model.weights]
+    about = fit_new_item_boost(config, shoppers(), model, None)
+    for weight, value in zip(model.weights, before, strict=True):
+        if weight is model.bias_rows:
+            value[OOV_INDEX] += about["boost"]
+        np.testing.assert_allclose(weight, value, rtol=1e-6)
+
+
+def test_known_items_stand_in_where_the_catalogue_has_no_new_ones(config):
+    counts = np.concatenate([[0, 0], np.full(NUM_ITEMS, 5)])
+    model = build_model(config, counts)
+    chosen, neighbours = _choose_new(model, seed=0)
+    assert neighbours is not None
+    np.testing.assert_array_equal(np.flatnonzero(chosen), np.sort(neighbours.new))
+    assert chosen.sum() == 2  # A twentieth of 40.
+    assert not chosen[:2].any()
+    about = fit_new_item_boost(config, shoppers(), model, None)
+    assert about["ndcg_with"] <= about["ndcg_without"]
+    # Known items have their own row: their scores are as before.
+    np.testing.assert_array_equal(
+        model.item_bias(), tf.gather(model.bias_rows, tf.range(2, NUM_ITEMS + 2))
+    )
+
+
+def test_new_items_are_enough_where_there_are_many(config):
+    chosen, _ = _choose_new(build_model(config), seed=0)
+    np.testing.assert_array_equal(np.flatnonzero(chosen), np.arange(NUM_NEW) + 42)
+
+
+def test_nothing_is_done_without_a_budget_or_without_content(config):
+    model = build_model(config)
+    assert fit_new_item_boost(with_budget(config, None), shoppers(), model, None) == {}
+    by_id = build_model(config, has_text=False)
+    assert fit_new_item_boost(config, shoppers(), by_id, None) == {}
+
+
+def test_targets_that_are_new_are_not_asked_for(config):
+    sequences = shoppers()
+    items = np.where(sequences.split == 1, NUM_ITEMS + 3, sequences.item_index)
+    only_new = replace(sequences, item_index=items.astype(np.int32))
+    assert fit_new_item_boost(config, only_new, build_model(config), None) == {}
+
+
+def test_ndcg_counts_new_items_that_the_boost_takes_past_the_target():
+    places = Places(
+        np.array([0, 1, K]), np.array([[1.0, 2.0], [0.5, np.inf], [0.0, 0.0]])
+    )
+    ndcg = 1.0 / np.log2(np.arange(2.0, 12.0))
+    assert places.ndcg(-np.inf) == pytest.approx((ndcg[0] + ndcg[1]) / 3)
+    assert places.ndcg(1.0) == pytest.approx((ndcg[1] + ndcg[2]) / 3)
+    assert places.ndcg(3.0) == pytest.approx((ndcg[2] + ndcg[2]) / 3)

@@ -1,0 +1,238 @@
+"""Gives items that training never saw as much room as the configuration allows."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from rich.progress import track
+
+from tfrec.config import ExperimentConfig
+from tfrec.data.store import EventSequences
+from tfrec.evaluation.model_scorers import RetrievalScorer, spec_of
+from tfrec.evaluation.protocols import EvaluationQueries, build_queries
+from tfrec.features.request import Request
+from tfrec.models.new_items import Neighbours
+from tfrec.models.recommender import TrainedRecommender
+from tfrec.models.retrieval_model import RetrievalModel
+from tfrec.schema import NUM_SPECIAL_INDICES, OOV_INDEX
+from tfrec.text.reader import TextReader
+
+K = 10  # Places of the list whose NDCG is watched.
+LEAST_SHARE = 0.05  # Of the catalogue; known items stand in for new ones up to that.
+_MAX_QUERIES = 8_000
+_BATCH_SIZE = 128
+_WIDEST_BOOST = 30.0  # A factor of e^30 moves every item to the front.
+_NUM_HALVINGS = 40
+
+
+class WithoutNewItems:
+    """Scores as another scorer does; items that training never saw are not listed.
+
+    Args:
+        scorer: Gives log-probabilities.
+        model: Knows which items those are.
+    """
+
+    def __init__(self, scorer: RetrievalScorer, model: RetrievalModel) -> None:
+        self.name = scorer.name
+        self._scorer = scorer
+        self._never_shown = model.never_shown
+
+    def score(
+        self, sequences: EventSequences, queries: EvaluationQueries, rows: np.ndarray
+    ) -> np.ndarray:
+        """Returns float32 `[num_rows, num_items]`."""
+        return self._scorer.score(sequences, queries, rows) + self._never_shown
+
+
+class Places(NamedTuple):
+    """Where the targets of some queries stand, and who stands near.
+
+    Attributes:
+        rank: int64 `[num_queries]`, known items ahead of the target or level with it.
+        gaps: float32 `[num_queries, K]`, score of the target minus those of the best
+            new items, smallest first; inf where there are fewer.
+    """
+
+    rank: np.ndarray
+    gaps: np.ndarray
+
+    def ndcg(self, boost: float) -> float:
+        """Returns the mean NDCG@K with `boost` added to the scores of new items."""
+        rank = self.rank + (self.gaps <= boost).sum(axis=1)
+        return float(np.where(rank < K, 1.0 / np.log2(rank + 2.0), 0.0).mean())
+
+
+def fit_new_item_boost(
+    config: ExperimentConfig,
+    sequences: EventSequences,
+    model: RetrievalModel,
+    text_reader: TextReader | None,
+) -> dict[str, float]:
+    """Sets the bias of unseen items to the greatest within `retrieval.new_item_budget`.
+
+    A likelihood keeps what is known by its text alone behind what shoppers are known to
+    buy, so new items would hardly ever be shown, and nothing would ever be learned of
+    them. How much room they get is a choice, not an estimate. The budget says what they
+    may cost: the share of NDCG@10 that validation targets among known items may lose to
+    new items in the list.
+
+    New are the catalogue's items without a training event. Where they are few, as in a
+    catalogue made from the log, known ones picked by seed stand in for them, without
+    their id: up to a twentieth of the catalogue.
+
+    Args:
+        config: Of the experiment.
+        sequences: All events.
+        model: Trained; the bias of its unknown item is set, nothing else.
+        text_reader: Reads texts of histories.
+
+    Returns:
+        `boost` (added to the logits of new items), `ndcg_without` (lists of known items
+        alone) and `ndcg_with`. Empty without a budget, without texts and attributes, or
+        without a validation target among known items.
+
+    References:
+        - Schein et al., "Methods and metrics for cold-start recommendations", SIGIR
+          2002 (the problem, and why its measure is apart from that of known items).
+    """
+    budget = config.retrieval.new_item_budget
+    if budget is None or not model.candidate_tower.has_content:
+        return {}
+    is_new, neighbours = _choose_new(model, seed=config.seed)
+    queries = _known_targets(config, sequences, is_new)
+    if not queries.num_queries or not is_new.any():
+        return {}
+    catalogue = _Catalogue(
+        is_new, model.candidate_keys(neighbours), model.item_bias(neighbours)
+    )
+    places = _find_places(config, sequences, model, text_reader, queries, catalogue)
+    without = places.ndcg(-np.inf)
+    low, high = -_WIDEST_BOOST, _WIDEST_BOOST
+    for _ in range(_NUM_HALVINGS):
+        middle = (low + high) / 2.0
+        if places.ndcg(middle) >= (1.0 - budget) * without:
+            low = middle
+        else:
+            high = middle
+    bias = model.bias_rows.read_value()
+    model.bias_rows.assign(
+        tf.tensor_scatter_nd_add(bias, [[OOV_INDEX]], tf.constant([low], bias.dtype))
+    )
+    return {"boost": low, "ndcg_without": without, "ndcg_with": places.ndcg(low)}
+
+
+class _Catalogue(NamedTuple):
+    """A catalogue, some items of which are taken for new ones.
+
+    Attributes:
+        is_new: bool `[num_items + 2]`; the first two are False.
+        keys: float32 `[num_items, dim]`, see `RetrievalModel.candidate_keys`.
+        bias: float32 `[num_items]`.
+    """
+
+    is_new: np.ndarray
+    keys: tf.Tensor
+    bias: tf.Tensor
+
+
+def _choose_new(
+    model: RetrievalModel, *, seed: int
+) -> tuple[np.ndarray, Neighbours | None]:
+    """Returns bool `[num_items + 2]`, and who stands near the items that are new."""
+    is_new = ~model.is_known
+    missing = int(LEAST_SHARE * model.num_items) - int(
+        is_new[NUM_SPECIAL_INDICES:].sum()
+    )
+    if missing > 0:
+        known = np.flatnonzero(model.is_known)
+        rng = np.random.default_rng([seed, 7])
+        is_new[rng.choice(known, min(missing, len(known)), replace=False)] = True
+    neighbours = model.find_neighbours(is_new)
+    if missing > 0:
+        # Without a text nothing stands in for an id: those are known after all.
+        is_new = ~model.is_known
+        if neighbours is not None:
+            is_new[neighbours.new] = True
+    is_new[:NUM_SPECIAL_INDICES] = False
+    return is_new, neighbours
+
+
+def _known_targets(
+    config: ExperimentConfig, sequences: EventSequences, is_new: np.ndarray
+) -> EvaluationQueries:
+    queries = build_queries(
+        sequences,
+        config.experiment_schema,
+        split="validation",
+        targets="next",
+        max_queries=_MAX_QUERIES,
+        seed=config.seed,
+    )
+    targets = queries.positive_items[queries.positive_offsets[:-1]]
+    known = (targets >= NUM_SPECIAL_INDICES) & ~is_new[targets]
+    return queries.take(np.flatnonzero(known))
+
+
+def _find_places(
+    config: ExperimentConfig,
+    sequences: EventSequences,
+    model: RetrievalModel,
+    text_reader: TextReader | None,
+    queries: EvaluationQueries,
+    catalogue: _Catalogue,
+) -> Places:
+    is_new, keys, bias = catalogue
+    new = tf.constant(is_new[NUM_SPECIAL_INDICES:])
+    recommender = TrainedRecommender(
+        model, None, num_candidates=1, text_reader=text_reader
+    )
+    scorer = RetrievalScorer(recommender)
+    num_new = min(K, int(is_new.sum()))
+
+    @tf.function(
+        input_signature=[
+            spec_of(recommender, queries.context, searches=False),
+            tf.TensorSpec([None], tf.int32),
+        ]
+    )
+    def find(request: Request, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        encoded = recommender.encode(request)
+        scores = model.scores(encoded, keys, bias)
+        own = tf.gather(scores, targets - NUM_SPECIAL_INDICES, batch_dims=1)
+        seen = _seen(request.item_index, num_items=model.num_items)
+        # What was met already is not new, and not listed where met items are not.
+        hidden = seen if config.evaluation.exclude_seen else seen & new
+        scores = tf.where(hidden, -np.inf, scores)
+        is_ahead = tf.logical_and(scores >= own[:, tf.newaxis], tf.logical_not(new))
+        itself = tf.one_hot(targets - NUM_SPECIAL_INDICES, model.num_items, True, False)
+        ahead = tf.math.count_nonzero(is_ahead & ~itself, axis=1)
+        best = tf.math.top_k(tf.where(new, scores, -np.inf), num_new).values
+        return ahead, own[:, tf.newaxis] - best
+
+    targets = queries.positive_items[queries.positive_offsets[:-1]]
+    parts = np.array_split(
+        np.arange(queries.num_queries), -(-queries.num_queries // _BATCH_SIZE)
+    )
+    found: Sequence[tuple[tf.Tensor, tf.Tensor]] = [
+        find(
+            scorer.requests(sequences, queries, part),
+            tf.constant(targets[part], tf.int32),
+        )
+        for part in track(parts, "Make room for new items", transient=True)
+    ]
+    return Places(
+        np.concatenate([rank.numpy() for rank, _ in found]),
+        np.concatenate([gaps.numpy() for _, gaps in found]),
+    )
+
+
+def _seen(item_index: tf.Tensor, *, num_items: int) -> tf.Tensor:
+    """Returns bool `[batch_size, num_items]` of the items of histories."""
+    places = tf.where(item_index >= NUM_SPECIAL_INDICES)  # [num_events, 2], int64
+    column = tf.gather_nd(item_index, places) - NUM_SPECIAL_INDICES
+    cells = tf.stack([places[:, 0], tf.cast(column, tf.int64)], axis=1)
+    shape = tf.stack([tf.shape(item_index)[0], num_items])
+    none = tf.zeros(shape, tf.bool)
+    return tf.tensor_scatter_nd_update(none, cells, tf.ones_like(column, tf.bool))
