@@ -21,7 +21,7 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from benchmarks.quality_summary import summarise
 from benchmarks.quality_tables import markdown, print_tables
 from tfrec.config import ExperimentConfig
 from tfrec.config_file import load_config, read_config
-from tfrec.run_record import CONFIG_FILE
+from tfrec.run_record import CONFIG_FILE, config_differences
 
 _PROGRAM = "python -m benchmarks.quality"
 _SET_HERE = ("seed", "run_dir")  # A seed and a folder for each run.
@@ -197,26 +197,13 @@ def check_same(
     Raises:
         ValueError: If anything else differs; names what.
     """
-    new, old = (dict(_flat(c.model_dump(mode="json"))) for c in (wanted, found))
-    names = [n for n in {**new, **old} if new.get(n) != old.get(n)]
-    free = (*_PLACES, *ignored)
-    different = [n for n in names if not any(f"{n}.".startswith(f"{f}.") for f in free)]
+    different = config_differences(wanted, found, ignored=(*_PLACES, *ignored))
     if different:
-        listed = ", ".join(
-            f"{n}={old.get(n)!r} (wanted {new.get(n)!r})" for n in different[:5]
-        )
         raise ValueError(
-            f"'{run}' holds a run of another configuration: {listed}. Give the same "
-            "overrides as then, choose another --work_dir, or delete the folder."
+            f"'{run}' holds a run of another configuration: "
+            f"{', '.join(different[:5])}. Give the same overrides as then, choose "
+            "another --work_dir, or delete the folder."
         )
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:

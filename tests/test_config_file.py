@@ -195,7 +195,7 @@ def test_missing_keys_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     ("content", "message"),
     [
         (None, "does not exist"),
-        ("", "must hold `key: value` lines. Received: NoneType"),
+        ("", "must hold `key: value` lines. Received: an empty file"),
         ("- a\n- b\n", "must hold `key: value` lines. Received: list"),
         ("data: [1\n", "is not valid YAML"),
     ],
@@ -288,3 +288,16 @@ def test_a_command_adds_its_own_options(config_path: Path) -> None:
     )
     assert config.seed == 2
     assert values.overwrite is True
+
+
+def test_a_file_without_the_option_is_told_the_option(capsys):
+    with pytest.raises(SystemExit):
+        load_config(["shop.yaml"], description="")
+    assert "given as `--config shop.yaml`" in capsys.readouterr().err
+
+
+def test_an_empty_file_is_called_one(tmp_path, capsys):
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    with pytest.raises(SystemExit):
+        load_config(["--config", str(tmp_path / "empty.yaml")], description="")
+    assert "Received: an empty file" in capsys.readouterr().err

@@ -163,6 +163,11 @@ def _program_name() -> str | None:
 def _parse(
     parser: ArgumentParser, argv: list[str]
 ) -> tuple[ExperimentConfig, Namespace]:
+    if argv and argv[0].endswith((".yaml", ".yml")):
+        raise ConfigError(
+            f"A configuration is given as `--config {argv[0]}`. Received: {argv[0]!r} "
+            "alone."
+        )
     for path in _config_paths(argv):
         _check_file(path)
     for option in (a[2:].split("=")[0] for a in argv if a.startswith("--")):
@@ -211,7 +216,7 @@ def _check_file(path: Path) -> None:
     if not isinstance(data, Mapping):
         raise ConfigError(
             f"Config file '{path}' must hold `key: value` lines. "
-            f"Received: {type(data).__name__}."
+            f"Received: {'an empty file' if data is None else type(data).__name__}."
         )
     try:
         for key in keys_in(data):

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,33 @@ PACKAGES = (
     "protobuf",
     "tensorflow-serving-api",
 )
+
+
+def config_differences(
+    wanted: ExperimentConfig, found: ExperimentConfig, *, ignored: Sequence[str] = ()
+) -> list[str]:
+    """Returns the fields that differ, such as `seed=0 (wanted 7)`.
+
+    Args:
+        wanted: A configuration.
+        found: The other one, such as that of a run that is there.
+        ignored: Fields and sections that may differ.
+    """
+    new, old = (dict(_flat(c.model_dump(mode="json"))) for c in (wanted, found))
+    names = [name for name in {**new, **old} if new.get(name) != old.get(name)]
+    return [
+        f"{name}={old.get(name)!r} (wanted {new.get(name)!r})"
+        for name in names
+        if not any(f"{name}.".startswith(f"{section}.") for section in ignored)
+    ]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def write_run_record(config: ExperimentConfig, run_path: Path | None = None) -> Path:

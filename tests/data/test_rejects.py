@@ -7,6 +7,7 @@ import pytest
 
 from tfrec.data.prepare import prepare
 from tfrec.data.store import PreparedDataset
+from tfrec.data.values import BAD_TIME
 
 HEADER = b"user_id,item_id,timestamp\n"
 
@@ -31,9 +32,9 @@ def test_unusable_rows_are_kept_with_file_row_and_reason(
         b"u,null,2": "no item id",
         b"u,,2": "no item id",
         b"u,b,": "no timestamp",
-        b"u,b,yesterday": "unparseable timestamp",
-        b"u,b,31/12/2019": "unparseable timestamp",
-        b"u,b,nan": "unparseable timestamp",
+        b"u,b,yesterday": BAD_TIME,
+        b"u,b,31/12/2019": BAD_TIME,
+        b"u,b,nan": BAD_TIME,
         b"u,b,-5": "timestamp before 1970-01-01 00:00:01",
         b"u,b,0": "timestamp before 1970-01-01 00:00:01",
         b"u,b,1066-10-14": "timestamp before 1970-01-01 00:00:01",
@@ -133,7 +134,7 @@ def test_unknown_event_types_are_rejects_and_mapped_ones_are_not(
     )
 
     assert [r["reason"] for r in rejects] == [
-        "unknown event type 'fav'",
+        "unknown event type 'fav' (known: view, buy, pv)",
         "no event type",
     ]
     assert dataset.load_sequences().event_type_index.tolist() == [2, 2]

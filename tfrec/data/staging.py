@@ -137,7 +137,8 @@ def _event_type(raw: Table, data: DataConfig) -> tuple[Any, Any]:
         cases.insert(0, (data.impression_event_type, IMPRESSION_TYPE))
     # Most values need no stripping, which costs more than the comparison.
     index: Any = value.cases(*cases, else_=text.cases(*cases, else_=-1)).cast("int8")
-    unknown = ibis.literal("unknown event type '") + text + "'"
+    listed = f"' (known: {', '.join(names)})"
+    unknown = ibis.literal("unknown event type '") + text + listed
     problem = ibis.cases(
         (text.isnull(), "no event type"),
         (index < 0, unknown),

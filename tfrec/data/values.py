@@ -15,7 +15,9 @@ MILLISECOND_THRESHOLD = 100_000_000_000
 _DATES = (19_000_101, 21_001_231)  # 20191001 is a day, not a second of 1970.
 
 NO_TIME = "no timestamp"
-BAD_TIME = "unparseable timestamp"
+BAD_TIME = (
+    "unparseable timestamp (expected unix seconds, or such as 2025-01-31T12:00:00Z)"
+)
 EARLY_TIME = "timestamp before 1970-01-01 00:00:01"
 LATE_TIME = "timestamp after 2099"
 MILLISECONDS_TIME = "timestamp in milliseconds (set data.timestamp_unit: milliseconds)"

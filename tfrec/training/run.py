@@ -20,7 +20,12 @@ from tfrec.models.ranking_model import RankingModel
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalModel
 from tfrec.run_lock import run_lock
-from tfrec.run_record import CONFIG_FILE, write_json, write_run_record
+from tfrec.run_record import (
+    CONFIG_FILE,
+    config_differences,
+    write_json,
+    write_run_record,
+)
 from tfrec.text.shop_texts import ShopTexts, load_shop_texts
 from tfrec.training.callbacks import EpochHook
 from tfrec.training.evaluation import evaluate_run
@@ -169,15 +174,14 @@ def _check_same_run(config: ExperimentConfig, path: Path) -> None:
         return  # What failed before anything was trained may be corrected.
     # Not the folder itself: a run may be moved, or named by another path. What is
     # searched elsewhere does not change this run.
-    there, wanted = (
-        c.model_dump(mode="json", exclude={"run_dir", "tune"})
-        for c in (read_config(path / CONFIG_FILE), config)
-    )
-    different = [name for name in wanted if wanted[name] != there.get(name)]
+    found = read_config(path / CONFIG_FILE)
+    different = config_differences(config, found, ignored=("run_dir", "tune"))
     if different:
+        more = f" and {len(different) - 5} more" if len(different) > 5 else ""
         raise ValueError(
-            f"'{path}' holds a run of another configuration; {different} differ. "
-            "Choose another `name` or `run_dir`, or delete the folder."
+            f"'{path}' holds a run of another configuration: "
+            f"{', '.join(different[:5])}{more}. Choose another `name` or `run_dir`, or "
+            "delete the folder."
         )
 
 

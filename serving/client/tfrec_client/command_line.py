@@ -9,6 +9,7 @@ from tfrec_client.requests import Event
 
 _SECONDS_BETWEEN_EVENTS = 60
 _SHOWN_NUMBERS = 6  # Of a vector; `--json` prints all.
+_LEAST_IN_PLACES = 1e-3
 
 
 def parse_history(texts: Sequence[str]) -> list[Event]:
@@ -95,7 +96,11 @@ def _format_cell(value: object) -> str:
         shown = [f"{number:.3f}" for number in value[:_SHOWN_NUMBERS]]
         rest = " …" if len(value) > _SHOWN_NUMBERS else ""
         return f"[{' '.join(shown)}{rest}] of {len(value)}"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    # Probabilities may be so small that four places are zeros.
+    is_small = 0.0 < abs(value) < _LEAST_IN_PLACES
+    return f"{value:.2e}" if is_small else f"{value:.4f}"
 
 
 def _is_number(text: str) -> bool:

@@ -7,7 +7,7 @@ import grpc
 import numpy as np
 
 from tfrec_client.contract import COMMON_SIGNATURES, Signature
-from tfrec_client.errors import translate_rpc_error
+from tfrec_client.errors import InvalidRequestError, translate_rpc_error
 from tfrec_client.results import VersionStatus
 from tfrec_client.transport import (
     GET_MODEL_METADATA,
@@ -73,6 +73,7 @@ class Predictor:
         self._get_model_metadata = GET_MODEL_METADATA.bind(self._channel)
         self._get_model_status = GET_MODEL_STATUS.bind(self._channel)
         self._signatures: Mapping[str, Signature] | None = None
+        self._is_closed = False
 
     def __enter__(self) -> Self:
         """Checks the schema; see `check_schema`."""
@@ -89,6 +90,7 @@ class Predictor:
 
     def close(self) -> None:
         """Closes the channel; the client cannot be used afterwards."""
+        self._is_closed = True
         self._channel.close()
 
     def check_schema(self, *, timeout_seconds: float | None = None) -> None:
@@ -142,6 +144,11 @@ class Predictor:
     def _call(
         self, method: Callable[..., Any], request: Any, timeout_seconds: float | None
     ) -> Any:
+        if self._is_closed:
+            raise InvalidRequestError(
+                "The client was closed. Build another one, or ask within the `with` "
+                "block."
+            )
         connection = self._connection
         timeout = connection.timeout_seconds
         if timeout_seconds is not None:

@@ -65,3 +65,8 @@ def test_a_table_aligns_numbers_to_the_right() -> None:
         "[0.250 -1.000] of 2",
     ]
     assert format_table([]) == "(nothing)"
+
+
+def test_small_probabilities_are_no_zeros() -> None:
+    cells = format_table([{"p": 0.00001234}, {"p": 0.0}, {"p": 0.0012}]).split("\n")[2:]
+    assert [cell.strip() for cell in cells] == ["1.23e-05", "0.0000", "0.0012"]

@@ -234,3 +234,19 @@ def test_arguments_out_of_range_are_refused(
 ) -> None:
     with pytest.raises(InvalidRequestError, match=message):
         RecommenderClient("127.0.0.1:1", model_name="m", **options)
+
+
+def test_a_closed_client_says_that_it_is_closed() -> None:
+    with client_of(FakeServing([CONTRACT], lambda *_: good_answer())) as client:
+        client.recommend([])
+    with pytest.raises(InvalidRequestError, match="client was closed"):
+        client.recommend([])
+
+    async def ask_a_closed_one(target: str) -> None:
+        client = AsyncRecommenderClient(target, model_name="m")
+        await client.close()
+        with pytest.raises(InvalidRequestError, match="client was closed"):
+            await client.recommend([])
+
+    with serve(FakeServing([CONTRACT], lambda *_: good_answer())) as target:
+        asyncio.run(ask_a_closed_one(target))
