@@ -1,12 +1,16 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.models.toys import SCHEMA, request
-from tfrec.config import RetrievalConfig
+from tfrec.config import RankingConfig, RetrievalConfig
 from tfrec.features.item_table import ItemTable
 from tfrec.models import new_items
 from tfrec.models.new_items import find_neighbours
+from tfrec.models.ranking_inputs import RankingInputs
+from tfrec.models.ranking_model import RankingModel
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalModel
 
@@ -73,10 +77,10 @@ def test_nobody_is_near_where_all_are_known_or_none(is_new):
     assert find_neighbours(TEXTS, COUNTS, is_new=is_new) is None
 
 
-def build_model(text: np.ndarray | None) -> RetrievalModel:
+def build_model(text: np.ndarray | None, **settings: Any) -> RetrievalModel:
     tf.keras.utils.set_random_seed(0)
     model = RetrievalModel(
-        RetrievalConfig(embedding_dim=8, num_heads=2, max_history_length=4),
+        RetrievalConfig(embedding_dim=8, num_heads=2, **settings),
         SCHEMA,
         ItemTable(COUNTS, {}, {}, {}, {}, text),
         has_repeat_bias=False,
@@ -138,3 +142,49 @@ def test_known_items_can_be_taken_for_new_ones():
     bias = model.item_bias(near).numpy()
     expected_bias = 1.0 + near.weights[0] @ near.near[0] - 3.5
     assert bias[1] == pytest.approx(expected_bias, rel=1e-5)
+
+
+def build_ranking() -> RankingModel:
+    ranking = RankingModel(
+        RankingConfig(),
+        SCHEMA,
+        ItemTable(COUNTS, {}, {}, {}, {}, TEXTS),
+        embedding_dim=8,
+        context_sizes={},
+    )
+    index, one = tf.constant([[2]]), tf.zeros([1, 1])
+    ranking(RankingInputs(request([[2]]), tf.zeros([1, 8]), index, one))
+    # Against the order of retrieval.
+    ranking.retrieval_weight.assign(-tf.ones_like(ranking.retrieval_weight))
+    return ranking
+
+
+def ranked(recommender: TrainedRecommender, items: list[int]) -> list[int]:
+    """Item indices in the final order; retrieval has them in the order given."""
+    scores = -tf.range(1.0, len(items) + 1.0)[tf.newaxis]
+    found = recommender.rank(request([[2, 3]]), tf.constant([items]), scores).scores
+    return [items[place] for place in np.argsort(-found.numpy()[0], kind="stable")]
+
+
+def test_ranking_leaves_new_items_where_retrieval_put_them():
+    recommender = TrainedRecommender(
+        build_model(TEXTS), build_ranking(), num_candidates=4
+    )
+    assert ranked(recommender, [2, 3, 4, 5]) == [5, 4, 3, 2]
+    assert ranked(recommender, [6, 2, 3, 4]) == [6, 4, 3, 2]
+    assert ranked(recommender, [2, 3, 6, 4]) == [4, 3, 6, 2]
+
+
+def test_ranking_orders_all_without_a_budget():
+    model = build_model(TEXTS, new_item_budget=None)
+    recommender = TrainedRecommender(model, build_ranking(), num_candidates=4)
+    assert ranked(recommender, [6, 2, 3, 4]) == [4, 3, 2, 6]
+
+
+def test_an_item_that_turned_up_later_is_ranked_like_others():
+    ranking = build_ranking()
+    met = np.zeros_like(ranking.near.item_index.numpy())
+    met[6, 0] = 3
+    ranking.near.item_index.assign(met)
+    recommender = TrainedRecommender(build_model(TEXTS), ranking, num_candidates=4)
+    assert ranked(recommender, [6, 2, 3, 4]) == [4, 3, 2, 6]

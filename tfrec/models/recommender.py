@@ -161,11 +161,18 @@ class TrainedRecommender(tf.Module):
         self._forget_texts()
 
     def _new_items(self) -> tf.Tensor | None:
-        """Returns bool `[num_items + 2]`; None where no item keeps its place."""
-        is_new = ~self.retrieval.is_known
-        is_new[:NUM_SPECIAL_INDICES] = False
+        """Returns bool `[num_items + 2]`; None where no item keeps its place.
+
+        What turned up after the training of retrieval may stand near others by now:
+        ranking knows it then, see `RankingModel.set_frozen`.
+        """
         has_budget = self.retrieval.settings.new_item_budget is not None
-        return tf.constant(is_new) if has_budget and is_new.any() else None
+        if self.ranking is None or not has_budget:
+            return None
+        met = self.ranking.near.item_index.numpy().any(axis=1)
+        is_new = ~self.retrieval.is_known & ~met
+        is_new[:NUM_SPECIAL_INDICES] = False
+        return tf.constant(is_new) if is_new.any() else None
 
     def _forget_texts(self) -> None:
         """Has texts read anew where their encoder has learned since."""
