@@ -161,7 +161,7 @@ def build_ranking() -> RankingModel:
 
 def ranked(recommender: TrainedRecommender, items: list[int]) -> list[int]:
     """Item indices in the final order; retrieval has them in the order given."""
-    scores = -tf.range(1.0, len(items) + 1.0)[tf.newaxis]
+    scores = tf.constant([[-1.0 - place for place in range(len(items))]])
     found = recommender.rank(request([[2, 3]]), tf.constant([items]), scores).scores
     return [items[place] for place in np.argsort(-found.numpy()[0], kind="stable")]
 
