@@ -8,7 +8,7 @@ from tests.models.toys import SCHEMA, request
 from tfrec.config import RankingConfig, RetrievalConfig
 from tfrec.features.item_table import ItemTable
 from tfrec.models import new_items
-from tfrec.models.new_items import find_neighbours
+from tfrec.models.new_items import find_text_neighbours
 from tfrec.models.ranking_inputs import RankingInputs
 from tfrec.models.ranking_model import RankingModel
 from tfrec.models.recommender import TrainedRecommender
@@ -24,7 +24,7 @@ IS_NEW = COUNTS == 0
 
 def test_likeness_decides_who_stands_near(monkeypatch):
     monkeypatch.setattr(new_items, "NUM_NEIGHBOURS", 2)
-    found = find_neighbours(TEXTS, COUNTS, is_new=IS_NEW)
+    found = find_text_neighbours(TEXTS, COUNTS, is_new=IS_NEW)
     assert found is not None
     assert found.new.tolist() == [6]
     order = np.argsort(-found.weights[0])
@@ -37,20 +37,29 @@ def test_likeness_decides_who_stands_near(monkeypatch):
 
 
 def test_new_items_are_lent_the_mean_and_others_stay():
-    found = find_neighbours(TEXTS, COUNTS, is_new=IS_NEW)
+    found = find_text_neighbours(TEXTS, COUNTS, is_new=IS_NEW)
     assert found is not None
     values, lent = tf.random.normal([2, 8, 3], seed=0)
     together = found.lend(values, lent).numpy()
     expected = values.numpy()[6] + found.weights[0] @ lent.numpy()[found.near[0]]
     np.testing.assert_allclose(together[6], expected, rtol=1e-5)
     np.testing.assert_array_equal(np.delete(together, 6, 0), np.delete(values, 6, 0))
-    flat = found.lend(values[:, 0], lent[:, 0]).numpy()
-    assert flat[6] == pytest.approx(expected[0], rel=1e-5)
+
+
+def test_what_is_lent_keeps_the_dtype_of_the_rows():
+    found = find_text_neighbours(TEXTS, COUNTS, is_new=IS_NEW)
+    assert found is not None
+    values = tf.random.normal([8, 3], seed=0)
+    half = found.lend(tf.cast(values, tf.bfloat16), tf.cast(values, tf.bfloat16))
+    assert half.dtype == tf.bfloat16
+    np.testing.assert_allclose(
+        tf.cast(half, tf.float32), found.lend(values, values), atol=0.05
+    )
 
 
 def test_the_most_met_stand_for_a_large_catalogue(monkeypatch):
     monkeypatch.setattr(new_items, "_MAX_KNOWN", 2)
-    found = find_neighbours(TEXTS, COUNTS, is_new=IS_NEW)
+    found = find_text_neighbours(TEXTS, COUNTS, is_new=IS_NEW)
     assert found is not None
     assert sorted(found.near[0].tolist()) == [2, 3]
 
@@ -59,9 +68,9 @@ def test_chunks_change_nothing(monkeypatch):
     rng = np.random.default_rng(0)
     texts = rng.normal(size=(60, 4)).astype(np.float32)
     counts = np.where(np.arange(60) < 40, 1, 0)
-    whole = find_neighbours(texts, counts, is_new=counts == 0)
+    whole = find_text_neighbours(texts, counts, is_new=counts == 0)
     monkeypatch.setattr(new_items, "_CHUNK", 7)
-    parts = find_neighbours(texts, counts, is_new=counts == 0)
+    parts = find_text_neighbours(texts, counts, is_new=counts == 0)
     assert whole is not None
     assert parts is not None
     np.testing.assert_array_equal(whole.new, parts.new)
@@ -74,10 +83,12 @@ def test_chunks_change_nothing(monkeypatch):
 
 @pytest.mark.parametrize("is_new", [np.zeros(8, bool), np.ones(8, bool)])
 def test_nobody_is_near_where_all_are_known_or_none(is_new):
-    assert find_neighbours(TEXTS, COUNTS, is_new=is_new) is None
+    assert find_text_neighbours(TEXTS, COUNTS, is_new=is_new) is None
 
 
-def build_model(text: np.ndarray | None, **settings: Any) -> RetrievalModel:
+def build_model(
+    text: np.ndarray | None, *, match_dim: int = 0, **settings: Any
+) -> RetrievalModel:
     tf.keras.utils.set_random_seed(0)
     model = RetrievalModel(
         RetrievalConfig(embedding_dim=8, num_heads=2, **settings),
@@ -85,8 +96,10 @@ def build_model(text: np.ndarray | None, **settings: Any) -> RetrievalModel:
         ItemTable(COUNTS, {}, {}, {}, {}, text),
         has_repeat_bias=False,
         context_sizes={},
+        text_match_dim=match_dim,
     )
     model.candidate_tower.build(None)
+    model.update_neighbours()
     return model
 
 
@@ -187,4 +200,57 @@ def test_an_item_that_turned_up_later_is_ranked_like_others():
     met[6, 0] = 3
     ranking.near.item_index.assign(met)
     recommender = TrainedRecommender(build_model(TEXTS), ranking, num_candidates=4)
+    assert ranked(recommender, [6, 2, 3, 4]) == [4, 3, 2, 6]
+
+
+def test_texts_are_compared_as_the_model_compares_them():
+    """Whitened: by the second direction alone where the first is the same for all."""
+    texts = TEXTS + np.where(np.any(TEXTS != 0, axis=1, keepdims=True), [9.0, 0.0], 0.0)
+    plain = build_model(texts.astype(np.float32)).neighbours
+    matched = build_model(texts.astype(np.float32), match_dim=2)
+    near = matched.neighbours
+    assert plain is not None
+    assert near is not None
+    assert matched.text_match is not None
+    vectors = matched.text_match.embed(tf.constant(texts, tf.float32)).numpy()
+    expected = find_text_neighbours(vectors, COUNTS, is_new=IS_NEW)
+    assert expected is not None
+    np.testing.assert_allclose(near.weights, expected.weights, rtol=1e-5)
+    assert abs(near.weights - plain.weights).max() > 0.1
+
+
+def test_matched_texts_of_items_taken_for_new_weigh_as_those_of_unseen_ones():
+    model = build_model(TEXTS, match_dim=2)
+    assert model.text_match is not None
+    model.text_match.is_fitted.assign(1.0)
+    model.text_match.slope.assign(2.0)
+    near = model.find_neighbours(np.array([0, 0, 0, 1, 0, 0, 1, 1], bool))
+    lengths = [
+        np.linalg.norm(model.candidate_keys(by)[1, 8:]) for by in (None, near)
+    ]  # Of item 3, known and taken for new.
+    assert lengths[1] < 0.5 * lengths[0]
+
+
+def test_the_logit_of_new_items_is_theirs_alone():
+    model = build_model(TEXTS)
+    before = model.item_bias().numpy()
+    model.new_item_logit.assign(1.5)
+    np.testing.assert_allclose(model.item_bias() - before, [0, 0, 0, 0, 1.5, 1.5])
+
+
+def test_a_trained_recommender_takes_over_what_changed():
+    model = build_model(TEXTS)
+    recommender = TrainedRecommender(model, None, num_candidates=1)
+    model.new_item_logit.assign(3.0)
+    asked = request([[2, 3]])
+    before = recommender.retrieval_scores(asked).numpy()
+    recommender.refresh()
+    after = recommender.retrieval_scores(asked).numpy()
+    assert (after - before)[0, 4] > (after - before)[0, 0] + 2.9
+
+
+def test_ranking_of_a_model_by_ids_alone_orders_all():
+    recommender = TrainedRecommender(
+        build_model(None), build_ranking(), num_candidates=4
+    )
     assert ranked(recommender, [6, 2, 3, 4]) == [4, 3, 2, 6]

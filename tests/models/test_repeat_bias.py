@@ -6,6 +6,11 @@ from tfrec.features.tokens import Tokens, find_occurrences, request_tokens
 from tfrec.models.repeat_bias import RepeatBias
 
 
+def one_hot_items(tokens: Tokens) -> tf.Tensor:
+    """The vector of items 2 and 3 is (1, 0) and (0, 1), that of others 0."""
+    return tf.one_hot(tokens.item_index - 2, 2)
+
+
 def repeat_logits(layer: RepeatBias, **inputs) -> dict[int, float]:
     """Sums the extra logits by item, for the newest query of one request."""
     tokens = request_tokens(request(**inputs))
@@ -15,6 +20,7 @@ def repeat_logits(layer: RepeatBias, **inputs) -> dict[int, float]:
         tf.constant([last]),
         tokens,
         find_occurrences(tokens.item_index, tokens.segment_ids),
+        one_hot_items(tokens),
     )
     totals: dict[int, float] = {}
     for item, logit in zip(found.item_index[0], found.logits[0], strict=True):
@@ -63,7 +69,13 @@ def test_events_of_another_segment_are_no_repeats():
     packed = Tokens(*(tf.concat(pair, 1) for pair in zip(first, second, strict=True)))
     packed = packed._replace(segment_ids=tf.constant([[1, 1, 2, 2]]))
     occurrences = find_occurrences(packed.item_index, packed.segment_ids)
-    found = layer(tf.ones((2, 2)), tf.constant([1, 3]), packed, occurrences)
+    found = layer(
+        tf.ones((2, 2)),
+        tf.constant([1, 3]),
+        packed,
+        occurrences,
+        one_hot_items(packed),
+    )
     np.testing.assert_array_equal(found.item_index, [[0, 2, 0, 0], [0, 0, 0, 3]])
     np.testing.assert_array_equal(found.logits, [[0, 10, 0, 0], [0, 0, 0, 10]])
 
@@ -97,8 +109,39 @@ def test_queries_see_no_later_event_and_no_other_segment():
         tf.constant([1, 2, 4]),
         tokens._replace(segment_ids=segments),
         find_occurrences(tokens.item_index, segments),
+        one_hot_items(tokens),
     )
     np.testing.assert_array_equal(
         found.item_index, [[0, 2, 0, 0, 0], [0, 2, 3, 0, 0], [0, 0, 0, 2, 4]]
     )
     np.testing.assert_allclose(found.logits, 10.0 * (found.item_index.numpy() > 0))
+
+
+def test_some_kinds_of_items_come_back_when_their_time_is_up():
+    layer = built_layer()
+    kernel = np.zeros((2, 8), np.float32)
+    kernel[0, 0] = 1.0  # Item 2 is of the first kind, item 3 of none.
+    layer.item_kernel.assign(kernel)
+    weights = np.zeros((2, 3, 32, 9), np.float32)
+    weights[1, 2, 18, 0] = 0.4  # After a pause, event type 2, 2^17 s and more ago.
+    weights[1, 2, 18, 8] = 0.1  # The same, for any kind.
+    layer.return_weights.assign(weights.reshape(-1, 9))
+    days = 200_000
+    bought = [1, 2, 3, 1_000 + days - 60]
+    back = repeat_logits(
+        layer, items=[[2, 3, 4, 5]], timestamps=[bought], now=[1_000 + days]
+    )
+    assert set(back.values()) == {0.0}  # A minute after the last event.
+    bought[-1] -= 7_200
+    back = repeat_logits(
+        layer, items=[[2, 3, 4, 5]], timestamps=[bought], now=[1_000 + days]
+    )
+    np.testing.assert_allclose(back[2], 5.0, rtol=1e-5)
+    np.testing.assert_allclose([back[3], back[4], back[5]], [1.0, 1.0, 0.0], rtol=1e-5)
+
+
+def test_steps_since_count_from_the_newest_event():
+    layer = built_layer()
+    layer.step_logits.assign(tf.range(33, dtype=tf.float32) / 100)
+    found = repeat_logits(layer, items=[[2, 3, 4]])
+    np.testing.assert_allclose([found[4], found[3], found[2]], [0, 0.1, 0.2], atol=1e-6)

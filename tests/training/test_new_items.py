@@ -8,10 +8,17 @@ from tests.synthetic import make_sequences
 from tests.training.conftest import make_config
 from tfrec.config import ExperimentConfig
 from tfrec.data.store import EventSequences
+from tfrec.evaluation.model_scorers import RetrievalScorer
+from tfrec.evaluation.protocols import build_queries
 from tfrec.features.item_table import ItemTable
+from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalModel
-from tfrec.schema import OOV_INDEX
-from tfrec.training.new_items import K, Places, _choose_new, fit_new_item_boost
+from tfrec.training.new_items import (
+    Places,
+    WithoutNewItems,
+    _choose_new,
+    fit_new_item_logit,
+)
 
 NUM_ITEMS, NUM_NEW = 40, 10
 COUNTS = np.concatenate([[0, 0], np.full(NUM_ITEMS, 5), np.zeros(NUM_NEW)])
@@ -45,21 +52,21 @@ def build_model(
     return model
 
 
-def shoppers(num_users: int = 300) -> EventSequences:
+def shoppers(num_users: int = 1_000) -> EventSequences:
     rng = np.random.default_rng(1)
     return make_sequences(list(rng.integers(0, NUM_ITEMS, (num_users, 6))))
 
 
 def test_new_items_get_what_room_the_budget_buys(config):
-    boosts, costs = [], []
+    logits, costs = [], []
     for budget in (0.01, 0.05, 0.2):
         model = build_model(config)
-        about = fit_new_item_boost(with_budget(config, budget), shoppers(), model, None)
-        boosts.append(about["boost"])
+        about = fit_new_item_logit(with_budget(config, budget), shoppers(), model, None)
+        logits.append(about["logit"])
         costs.append(1.0 - about["ndcg_with"] / about["ndcg_without"])
         assert costs[-1] <= budget + 1e-9
-    assert boosts == sorted(boosts)
-    assert boosts[0] < boosts[-1]
+    assert logits == sorted(logits)
+    assert logits[0] < logits[-1]
     assert costs[-1] > 0.1  # It is spent, too.
 
 
@@ -67,11 +74,7 @@ def test_the_cost_is_that_of_the_scores_the_model_gives(config):
     """Counted again, from the scores of all items."""
     model = build_model(config)
     sequences = shoppers()
-    about = fit_new_item_boost(with_budget(config, 0.2), sequences, model, None)
-    from tfrec.evaluation.model_scorers import RetrievalScorer
-    from tfrec.evaluation.protocols import build_queries
-    from tfrec.models.recommender import TrainedRecommender
-
+    about = fit_new_item_logit(with_budget(config, 0.2), sequences, model, None)
     queries = build_queries(
         sequences, config.experiment_schema, split="validation", targets="next"
     )
@@ -87,35 +90,34 @@ def test_the_cost_is_that_of_the_scores_the_model_gives(config):
         if config.evaluation.exclude_seen:
             values[[s for s in seen if s != target]] = -np.inf
         rank = int((values >= values[target]).sum()) - 1
-        gains.append(1.0 / np.log2(rank + 2.0) if rank < K else 0.0)
+        gains.append(1.0 / np.log2(rank + 2.0) if rank < 10 else 0.0)
     assert np.mean(gains) == pytest.approx(about["ndcg_with"], abs=2e-3)
 
 
-def test_only_the_bias_of_the_unknown_item_moves(config):
+def test_only_the_logit_of_new_items_moves(config):
     model = build_model(config)
-    fit_new_item_boost(config, shoppers(), model, None)  # Creates the other weights.
+    fit_new_item_logit(config, shoppers(), model, None)  # Creates the other weights.
     before = [w.numpy() for w in model.weights]
-    about = fit_new_item_boost(config, shoppers(), model, None)
+    about = fit_new_item_logit(config, shoppers(), model, None)
     for weight, value in zip(model.weights, before, strict=True):
-        if weight is model.bias_rows:
-            value[OOV_INDEX] += about["boost"]
-        np.testing.assert_allclose(weight, value, rtol=1e-6)
+        expected = about["logit"] if weight is model.new_item_logit else value
+        np.testing.assert_allclose(weight, expected, rtol=1e-6)
 
 
 def test_known_items_stand_in_where_the_catalogue_has_no_new_ones(config):
     counts = np.concatenate([[0, 0], np.full(NUM_ITEMS, 5)])
     model = build_model(config, counts)
+    before = model.item_bias().numpy()
     chosen, neighbours = _choose_new(model, seed=0)
     assert neighbours is not None
     np.testing.assert_array_equal(np.flatnonzero(chosen), np.sort(neighbours.new))
     assert chosen.sum() == 2  # A twentieth of 40.
     assert not chosen[:2].any()
-    about = fit_new_item_boost(config, shoppers(), model, None)
+    about = fit_new_item_logit(config, shoppers(), model, None)
     assert about["ndcg_with"] <= about["ndcg_without"]
-    # Known items have their own row: their scores are as before.
-    np.testing.assert_array_equal(
-        model.item_bias(), tf.gather(model.bias_rows, tf.range(2, NUM_ITEMS + 2))
-    )
+    # They were taken for new to measure; they are not.
+    assert model.neighbours is None
+    np.testing.assert_array_equal(model.item_bias(), before)
 
 
 def test_new_items_are_enough_where_there_are_many(config):
@@ -125,23 +127,51 @@ def test_new_items_are_enough_where_there_are_many(config):
 
 def test_nothing_is_done_without_a_budget_or_without_content(config):
     model = build_model(config)
-    assert fit_new_item_boost(with_budget(config, None), shoppers(), model, None) == {}
+    assert fit_new_item_logit(with_budget(config, None), shoppers(), model, None) == {}
     by_id = build_model(config, has_text=False)
-    assert fit_new_item_boost(config, shoppers(), by_id, None) == {}
+    assert fit_new_item_logit(config, shoppers(), by_id, None) == {}
 
 
 def test_targets_that_are_new_are_not_asked_for(config):
     sequences = shoppers()
     items = np.where(sequences.split == 1, NUM_ITEMS + 3, sequences.item_index)
     only_new = replace(sequences, item_index=items.astype(np.int32))
-    assert fit_new_item_boost(config, only_new, build_model(config), None) == {}
+    assert fit_new_item_logit(config, only_new, build_model(config), None) == {}
 
 
 def test_ndcg_counts_new_items_that_the_boost_takes_past_the_target():
     places = Places(
-        np.array([0, 1, K]), np.array([[1.0, 2.0], [0.5, np.inf], [0.0, 0.0]])
+        np.array([0, 1, 10]), np.array([[1.0, 2.0], [0.5, np.inf], [0.0, 0.0]])
     )
     ndcg = 1.0 / np.log2(np.arange(2.0, 12.0))
     assert places.ndcg(-np.inf) == pytest.approx((ndcg[0] + ndcg[1]) / 3)
     assert places.ndcg(1.0) == pytest.approx((ndcg[1] + ndcg[2]) / 3)
     assert places.ndcg(3.0) == pytest.approx((ndcg[2] + ndcg[2]) / 3)
+
+
+def test_items_without_a_text_cannot_stand_in(config):
+    counts = np.concatenate([[0, 0], np.full(NUM_ITEMS, 5)])
+    model = build_model(config, counts)
+    texts = np.array(model.candidate_tower.text_rows)
+    texts[2:] = 0.0
+    model.candidate_tower.text_rows = tf.constant(texts)
+    chosen, neighbours = _choose_new(model, seed=0)
+    assert neighbours is None
+    assert not chosen.any()
+
+
+def test_too_few_hits_say_nothing_about_the_cost(config):
+    assert fit_new_item_logit(config, shoppers(60), build_model(config), None) == {}
+
+
+def test_a_scorer_without_new_items_lists_the_known_ones_alone(config):
+    model, sequences = build_model(config), shoppers(5)
+    scorer = RetrievalScorer(TrainedRecommender(model, None, num_candidates=1))
+    queries = build_queries(
+        sequences, config.experiment_schema, split="validation", targets="next"
+    )
+    rows = np.arange(queries.num_queries)
+    plain = scorer.score(sequences, queries, rows)
+    found = WithoutNewItems(scorer, model).score(sequences, queries, rows)
+    np.testing.assert_array_equal(found[:, :NUM_ITEMS], plain[:, :NUM_ITEMS])
+    assert np.isneginf(found[:, NUM_ITEMS:]).all()

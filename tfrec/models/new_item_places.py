@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 _STEP = float(np.finfo(np.float32).eps)  # Between new items of one place, relative.
+_LEAST = 1e-6  # Taken for a score of 0, so that there is room around it.
 
 
 def keep_places(
@@ -21,7 +22,8 @@ def keep_places(
 
     A new candidate with n known ones ahead of it in retrieval gets a score just above
     that of the (n + 1)-th best known one; those of one n follow in the order of
-    retrieval. Behind all known ones it gets half of the least score.
+    retrieval. Behind all known ones it gets half of the least score. Its score so
+    belongs to this list alone. Without a known candidate nothing is changed.
 
     Args:
         scores: float32 `[batch_size, num_candidates]`, finite.
@@ -34,19 +36,20 @@ def keep_places(
     """
     lowest = scores.dtype.min
     best = tf.sort(tf.where(is_known, scores, lowest), direction="DESCENDING")
+    best = tf.pad(best, [[0, 0], [0, 1]])  # There may be no candidate.
     num_known = tf.math.count_nonzero(is_known, 1, keepdims=True, dtype=tf.int32)
+    last = tf.maximum(num_known - 1, 0)
     # Level with a known one it comes behind: a tie is no reason to be shown.
     num_ahead = _count_from(retrieval_scores, is_known)
-    least = tf.gather(best, tf.maximum(num_known - 1, 0), batch_dims=1)
-    least = tf.where(num_known > 0, least, 0.0)
-    last = tf.maximum(num_known - 1, 0)
+    least = tf.gather(best, last, batch_dims=1)
+    below_all = least - tf.maximum(tf.abs(least), _LEAST) / 2.0
     behind = tf.gather(best, tf.minimum(num_ahead, last), batch_dims=1)
-    behind = tf.where(num_ahead < num_known, behind, least - tf.abs(least) / 2.0)
+    behind = tf.where(num_ahead < num_known, behind, below_all)
     num_new = tf.math.count_nonzero(is_new, 1, keepdims=True, dtype=tf.int32)
     steps = 1 + num_new - _count_from(retrieval_scores, is_new)
     steps = tf.cast(steps, scores.dtype)
-    moved = behind + tf.maximum(tf.abs(behind), 1e-30) * _STEP * steps
-    return tf.where(is_new, moved, scores)
+    moved = behind + tf.maximum(tf.abs(behind), _LEAST) * _STEP * steps
+    return tf.where(is_new & (num_known > 0), moved, scores)
 
 
 def _count_from(values: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:

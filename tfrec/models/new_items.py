@@ -13,7 +13,7 @@ _MAX_KNOWN = 50_000  # The most met; bounds the time on large catalogues.
 _CHUNK = 256  # New items at once; bounds memory.
 
 
-class Neighbours(NamedTuple):
+class TextNeighbours(NamedTuple):
     """New items, and the known ones that stand for them.
 
     Attributes:
@@ -30,19 +30,29 @@ class Neighbours(NamedTuple):
         """Adds to the rows of new items the weighted mean of their neighbours' `lent`.
 
         Args:
-            values: float `[num_items + 2, ...]`, by item index.
+            values: float `[num_items + 2, dim]`, by item index.
             lent: float, same shape.
+
+        Returns:
+            float, same shape and dtype as `values`.
         """
-        rank = values.shape.rank - 1
-        weights = tf.constant(self.weights.reshape(self.weights.shape + (1,) * rank))
-        near = tf.gather(lent, self.near)  # [num_new, num_neighbours, ...]
-        mean = tf.reduce_sum(near * tf.cast(weights, values.dtype), axis=1)
-        return tf.tensor_scatter_nd_add(values, self.new[:, np.newaxis], mean)
+        num_new, number = self.near.shape
+        rows = np.repeat(np.arange(num_new), number)
+        cells = np.stack([rows, self.near.ravel()], axis=1).astype(np.int64)
+        # A product with few cells: gathered, the neighbours would fill the memory.
+        shape = tf.cast(tf.stack([num_new, tf.shape(values)[0]]), tf.int64)
+        weights = tf.SparseTensor(cells, self.weights.ravel(), shape)
+        mean = tf.sparse.sparse_dense_matmul(
+            tf.sparse.reorder(weights), tf.cast(lent, tf.float32)
+        )
+        return tf.tensor_scatter_nd_add(
+            values, self.new[:, np.newaxis], tf.cast(mean, values.dtype)
+        )
 
 
-def find_neighbours(
+def find_text_neighbours(
     texts: np.ndarray, train_count: np.ndarray, *, is_new: np.ndarray
-) -> Neighbours | None:
+) -> TextNeighbours | None:
     """Finds for each new item the known ones with the likest texts.
 
         weight(i, n) ~ exp((cos(text(i), text(n)) - 1) / 0.1)
@@ -81,7 +91,7 @@ def find_neighbours(
         weight = np.exp((np.take_along_axis(likeness, best, axis=1) - 1.0) / _SPREAD)
         near.append(known[best])
         weights.append(weight / weight.sum(axis=1, keepdims=True))
-    return Neighbours(
+    return TextNeighbours(
         new.astype(np.int32),
         np.concatenate(near).astype(np.int32),
         np.concatenate(weights).astype(np.float32),

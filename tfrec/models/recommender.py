@@ -148,6 +148,7 @@ class TrainedRecommender(tf.Module):
         self.num_candidates = num_candidates
         self.text_reader = text_reader
         self.final_order = final_order
+        retrieval.update_neighbours()
         self._item_vectors = tf.Variable(retrieval.item_vectors(), trainable=False)
         self._candidates = tf.Variable(retrieval.candidate_keys(), trainable=False)
         self._bias = tf.Variable(retrieval.item_bias(), trainable=False)
@@ -166,8 +167,9 @@ class TrainedRecommender(tf.Module):
         What turned up after the training of retrieval may stand near others by now:
         ranking knows it then, see `RankingModel.set_frozen`.
         """
-        has_budget = self.retrieval.settings.new_item_budget is not None
-        if self.ranking is None or not has_budget:
+        has_room = self.retrieval.settings.new_item_budget is not None
+        has_room &= self.retrieval.candidate_tower.has_content
+        if self.ranking is None or not has_room:
             return None
         met = self.ranking.near.item_index.numpy().any(axis=1)
         is_new = ~self.retrieval.is_known & ~met
@@ -182,6 +184,7 @@ class TrainedRecommender(tf.Module):
     def refresh(self) -> None:
         """Computes the item vectors anew."""
         self._forget_texts()
+        self.retrieval.update_neighbours()
         self._item_vectors.assign(self.retrieval.item_vectors())
         self._candidates.assign(self.retrieval.candidate_keys())
         self._bias.assign(self.retrieval.item_bias())

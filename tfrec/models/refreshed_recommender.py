@@ -37,10 +37,10 @@ class RefreshedRecommender(TrainedRecommender):
     """Answers for a changed catalogue without new training.
 
     New items have no id vector of their own: what known items of like texts have
-    learned stands in for it (`find_neighbours`), without texts their attributes. In
-    ranking they have the demand of what nobody bought, and followed nothing. Changed
-    items keep what training learned of their id. All others keep their vectors bit
-    by bit.
+    learned stands in for it (`find_text_neighbours`), without texts their attributes.
+    In ranking they have the demand of what nobody bought, and followed nothing.
+    Changed items keep what training learned of their id. All others keep their vectors
+    bit by bit.
 
     Retrieval scores of unchanged items stay the same, too:
 
@@ -66,10 +66,6 @@ class RefreshedRecommender(TrainedRecommender):
             trained.retrieval,
             models.retrieval,
             left_out=trained.retrieval.text_variables,
-        )
-        # By the likeness of the training: a later catalogue must not move it.
-        models.retrieval.neighbours = models.retrieval.find_neighbours(
-            ~models.retrieval.is_known
         )
         if models.ranking is not None and trained.ranking is not None:
             copy_weights(trained.ranking, models.ranking)

@@ -17,7 +17,7 @@ from tfrec.models.event_searches import (
     searches_of_batch,
 )
 from tfrec.models.interest_scores import catalogue_scores, mean_interest
-from tfrec.models.new_items import Neighbours, find_neighbours
+from tfrec.models.new_items import TextNeighbours, find_text_neighbours
 from tfrec.models.query_tower import QueryTower
 from tfrec.models.regularisers import new_prototypes, regularisation
 from tfrec.models.repeat_bias import RepeatBias, RepeatLogits
@@ -92,7 +92,8 @@ class RetrievalModel(TrainableModel):
 
     An item that training never saw has the id and the bias of the unknown item. To its
     vector is added the mean vector of the known items whose texts are most like its own
-    (`find_neighbours`), to its bias what theirs is above the mean.
+    (`find_text_neighbours`), to its bias what theirs is above the mean, and
+    `new_item_logit`, which is fitted last (`tfrec.training.new_items`).
 
     Args:
         config: The model's configuration.
@@ -175,8 +176,8 @@ class RetrievalModel(TrainableModel):
             self.text_match.build(None)  # It is asked for vectors before it is called.
         self.is_known = item_table.train_count > 0  # [num_items + 2]
         self.is_known[:NUM_SPECIAL_INDICES] = False
-        self._text, self._train_count = item_table.text, item_table.train_count
-        self.neighbours = self.find_neighbours(~self.is_known)
+        self.neighbours: TextNeighbours | None = None  # See `update_neighbours`.
+        self._train_count = item_table.train_count
         self.history_texts = (
             None if history_texts is None else tf.constant(history_texts, tf.float32)
         )
@@ -218,6 +219,10 @@ class RetrievalModel(TrainableModel):
             shape=(self.num_items + NUM_SPECIAL_INDICES,),
             initializer=tf.keras.initializers.Constant(config.bias_start * start),
         )
+        # Not a row of the above: those may be trained, and this one is a choice.
+        self.new_item_logit = self.add_weight(
+            name="new_item_logit", shape=(), initializer="zeros", trainable=False
+        )
         # Items without a training event teach nothing but "never". Where something
         # else than the id tells items apart, they are left out.
         self.never_shown = np.where(
@@ -241,7 +246,7 @@ class RetrievalModel(TrainableModel):
             return None
         return self.text_match.embed(tf.stop_gradient(self.candidate_tower.text_rows))
 
-    def item_vectors(self, neighbours: Neighbours | None = None) -> tf.Tensor:
+    def item_vectors(self, neighbours: TextNeighbours | None = None) -> tf.Tensor:
         """Returns float `[num_items + 2, embedding_dim]`, not normalised.
 
         Args:
@@ -251,7 +256,7 @@ class RetrievalModel(TrainableModel):
         vectors = self.candidate_tower(self.all_items, self._id_rows(neighbours))
         return vectors if neighbours is None else neighbours.lend(vectors, vectors)
 
-    def _id_rows(self, neighbours: Neighbours | None) -> tf.Tensor:
+    def _id_rows(self, neighbours: TextNeighbours | None) -> tf.Tensor:
         """Returns int32 `[num_items + 2]`, 1 for what is taken for new."""
         rows = self.candidate_tower.id_rows(self.all_items)
         if neighbours is None:
@@ -259,18 +264,26 @@ class RetrievalModel(TrainableModel):
         unknown = np.full(len(neighbours.new), OOV_INDEX, np.int32)
         return tf.tensor_scatter_nd_update(rows, neighbours.new[:, np.newaxis], unknown)
 
-    def find_neighbours(self, is_new: np.ndarray) -> Neighbours | None:
-        """Finds known items for new ones, see `tfrec.models.find_neighbours`.
+    def update_neighbours(self) -> None:
+        """Finds known items for new ones by the texts as they are encoded now."""
+        if self.neighbours is None or self.trained_texts is not None:
+            self.neighbours = self.find_neighbours(~self.is_known)
+
+    def find_neighbours(self, is_new: np.ndarray) -> TextNeighbours | None:
+        """Finds known items for some that are taken for new.
 
         Args:
             is_new: bool `[num_items + 2]`.
+
+        Returns:
+            None without texts, or where nobody is new or nobody known.
         """
-        if self._text is None:
+        texts = self.candidate_tower.text_rows
+        if texts is None:
             return None
-        texts = self._text
         if self.text_match is not None:
-            texts = self.text_match.embed(tf.constant(texts)).numpy()
-        return find_neighbours(texts, self._train_count, is_new=is_new)
+            texts = self.text_match.embed(tf.convert_to_tensor(texts))
+        return find_text_neighbours(np.asarray(texts), self._train_count, is_new=is_new)
 
     @property
     def second_variables(self) -> list[tf.Variable]:
@@ -305,16 +318,21 @@ class RetrievalModel(TrainableModel):
         projected = tf.cast(self.candidate_tower.embed_text(text), tf.float32)
         return tf.math.l2_normalize(projected, axis=-1)
 
-    def item_bias(self, neighbours: Neighbours | None = None) -> tf.Tensor:
+    def item_bias(self, neighbours: TextNeighbours | None = None) -> tf.Tensor:
         """Returns float32 `[num_items]`; `neighbours` as in `item_vectors`."""
         neighbours = neighbours or self.neighbours
-        bias = tf.gather(self.bias_rows, self._id_rows(neighbours))
+        rows = self._id_rows(neighbours)
+        bias = tf.gather(self.bias_rows, rows)
         if neighbours is not None:
             mean = tf.reduce_mean(tf.boolean_mask(self.bias_rows, self.is_known))
-            bias = neighbours.lend(bias, bias - mean)
+            columns = bias[:, tf.newaxis]
+            bias = neighbours.lend(columns, columns - mean)[:, 0]
+        bias += tf.where(rows == OOV_INDEX, self.new_item_logit, 0.0)
         return bias[NUM_SPECIAL_INDICES:]
 
-    def candidate_embeddings(self, neighbours: Neighbours | None = None) -> tf.Tensor:
+    def candidate_embeddings(
+        self, neighbours: TextNeighbours | None = None
+    ) -> tf.Tensor:
         """Returns float32 `[num_items, embedding_dim]`, L2-normalised.
 
         `neighbours` are as in `item_vectors`.
@@ -322,13 +340,21 @@ class RetrievalModel(TrainableModel):
         items = self.item_vectors(neighbours)[NUM_SPECIAL_INDICES:]
         return tf.math.l2_normalize(tf.cast(items, tf.float32), axis=-1)
 
-    def candidate_keys(self, neighbours: Neighbours | None = None) -> tf.Tensor:
+    def candidate_keys(
+        self,
+        neighbours: TextNeighbours | None = None,
+        candidates: tf.Tensor | None = None,
+    ) -> tf.Tensor:
         """Returns what `query_keys` are multiplied with, float32 `[num_items, dim]`.
 
         The candidate embeddings come first; behind them what texts are compared by.
-        `neighbours` are as in `item_vectors`.
+
+        Args:
+            neighbours: As in `item_vectors`.
+            candidates: What `candidate_embeddings` gives; None works it out.
         """
-        candidates = self.candidate_embeddings(neighbours)
+        if candidates is None:
+            candidates = self.candidate_embeddings(neighbours)
         match_texts = self.match_texts()
         if self.text_match is None or match_texts is None:
             return candidates
@@ -515,7 +541,7 @@ class RetrievalModel(TrainableModel):
         repeats = None
         if self.repeat_bias is not None:
             repeats = self.repeat_bias(
-                mean_interest(queries), query_tokens, tokens, occurrences
+                mean_interest(queries), query_tokens, tokens, occurrences, items
             )
         return EncodedQueries(queries, repeats, match)
 

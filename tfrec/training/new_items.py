@@ -12,17 +12,18 @@ from tfrec.data.store import EventSequences
 from tfrec.evaluation.model_scorers import RetrievalScorer, spec_of
 from tfrec.evaluation.protocols import EvaluationQueries, build_queries
 from tfrec.features.request import Request
-from tfrec.models.new_items import Neighbours
+from tfrec.models.new_items import TextNeighbours
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalModel
-from tfrec.schema import NUM_SPECIAL_INDICES, OOV_INDEX
+from tfrec.schema import NUM_SPECIAL_INDICES
 from tfrec.text.reader import TextReader
 
 K = 10  # Places of the list whose NDCG is watched.
 LEAST_SHARE = 0.05  # Of the catalogue; known items stand in for new ones up to that.
 _MAX_QUERIES = 8_000
 _BATCH_SIZE = 128
-_WIDEST_BOOST = 30.0  # A factor of e^30 moves every item to the front.
+_MIN_HITS = 100  # Targets in the list: with fewer its NDCG says nothing.
+_WIDEST = 30.0  # A factor of e^30 moves every item to the front.
 _NUM_HALVINGS = 40
 
 
@@ -58,19 +59,19 @@ class Places(NamedTuple):
     rank: np.ndarray
     gaps: np.ndarray
 
-    def ndcg(self, boost: float) -> float:
-        """Returns the mean NDCG@K with `boost` added to the scores of new items."""
-        rank = self.rank + (self.gaps <= boost).sum(axis=1)
+    def ndcg(self, logit: float) -> float:
+        """Returns the mean NDCG@K with `logit` added to the scores of new items."""
+        rank = self.rank + (self.gaps <= logit).sum(axis=1)
         return float(np.where(rank < K, 1.0 / np.log2(rank + 2.0), 0.0).mean())
 
 
-def fit_new_item_boost(
+def fit_new_item_logit(
     config: ExperimentConfig,
     sequences: EventSequences,
     model: RetrievalModel,
     text_reader: TextReader | None,
 ) -> dict[str, float]:
-    """Sets the bias of unseen items to the greatest within `retrieval.new_item_budget`.
+    """Lets new items go as far ahead as `retrieval.new_item_budget` allows.
 
     A likelihood keeps what is known by its text alone behind what shoppers are known to
     buy, so new items would hardly ever be shown, and nothing would ever be learned of
@@ -85,13 +86,14 @@ def fit_new_item_boost(
     Args:
         config: Of the experiment.
         sequences: All events.
-        model: Trained; the bias of its unknown item is set, nothing else.
+        model: Trained; its `new_item_logit` is set, nothing else.
         text_reader: Reads texts of histories.
 
     Returns:
-        `boost` (added to the logits of new items), `ndcg_without` (lists of known items
-        alone) and `ndcg_with`. Empty without a budget, without texts and attributes, or
-        without a validation target among known items.
+        `logit` (added to those of new items), `ndcg_without` (lists of known items
+        alone), `ndcg_with`, and `num_new`: with more new items it costs more. Empty
+        without a budget, without texts and attributes, or with fewer than a hundred
+        validation targets in the lists.
 
     References:
         - Schein et al., "Methods and metrics for cold-start recommendations", SIGIR
@@ -102,25 +104,30 @@ def fit_new_item_boost(
         return {}
     is_new, neighbours = _choose_new(model, seed=config.seed)
     queries = _known_targets(config, sequences, is_new)
-    if not queries.num_queries or not is_new.any():
+    if queries.num_queries < _MIN_HITS or not is_new.any():
         return {}
+    model.new_item_logit.assign(0.0)
     catalogue = _Catalogue(
         is_new, model.candidate_keys(neighbours), model.item_bias(neighbours)
     )
     places = _find_places(config, sequences, model, text_reader, queries, catalogue)
+    if (places.rank < K).sum() < _MIN_HITS:
+        return {}
     without = places.ndcg(-np.inf)
-    low, high = -_WIDEST_BOOST, _WIDEST_BOOST
+    low, high = -_WIDEST, _WIDEST
     for _ in range(_NUM_HALVINGS):
         middle = (low + high) / 2.0
         if places.ndcg(middle) >= (1.0 - budget) * without:
             low = middle
         else:
             high = middle
-    bias = model.bias_rows.read_value()
-    model.bias_rows.assign(
-        tf.tensor_scatter_nd_add(bias, [[OOV_INDEX]], tf.constant([low], bias.dtype))
-    )
-    return {"boost": low, "ndcg_without": without, "ndcg_with": places.ndcg(low)}
+    model.new_item_logit.assign(low)
+    return {
+        "logit": low,
+        "ndcg_without": without,
+        "ndcg_with": places.ndcg(low),
+        "num_new": int(is_new.sum()),
+    }
 
 
 class _Catalogue(NamedTuple):
@@ -139,7 +146,7 @@ class _Catalogue(NamedTuple):
 
 def _choose_new(
     model: RetrievalModel, *, seed: int
-) -> tuple[np.ndarray, Neighbours | None]:
+) -> tuple[np.ndarray, TextNeighbours | None]:
     """Returns bool `[num_items + 2]`, and who stands near the items that are new."""
     is_new = ~model.is_known
     missing = int(LEAST_SHARE * model.num_items) - int(

@@ -31,7 +31,7 @@ from tfrec.training.fitting import (
 )
 from tfrec.training.input import batch_spec, distributed_batches, make_builder
 from tfrec.training.intents import IntentRefresh
-from tfrec.training.new_items import WithoutNewItems, fit_new_item_boost
+from tfrec.training.new_items import WithoutNewItems, fit_new_item_logit
 from tfrec.training.text_matching import fit_text_match
 
 REPEAT_SHARE = 0.01  # Of training targets; from here on `repeat_bias=auto` is on.
@@ -185,7 +185,7 @@ def train_retrieval(
     """Trains until validation no longer improves; returns the best epoch's model.
 
     How texts are compared is fitted last (`fit_text_match`), and then how much room
-    new items get (`fit_new_item_boost`); the history says what came of them,
+    new items get (`fit_new_item_logit`); the history says what came of them,
     `text_match` and `new_items`.
     """
     sequences = dataset.load_sequences()
@@ -217,14 +217,14 @@ def train_retrieval(
         more_callbacks=refreshes(config, sequences, model, ("train",), texts),
     )
     metric = config.evaluation.selection_metric
-    for name, fit_last in (
-        ("text_match", fit_text_match),
-        ("new_items", fit_new_item_boost),
-    ):
-        about = fit_last(config, sequences, model, reader)
-        if about:
-            save_weights(model, path / "best")
-            history[name] = {**about, metric: validator()[metric]}
+    about = fit_text_match(config, sequences, model, reader)
+    if about:
+        history["text_match"] = {**about, metric: validator()[metric]}
+    room = fit_new_item_logit(config, sequences, model, reader)
+    if room:
+        history["new_items"] = room
+    if about or room:
+        save_weights(model, path / "best")
     return model, history
 
 

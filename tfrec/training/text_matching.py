@@ -157,10 +157,13 @@ def _loss_of(
     exclude_seen: bool,
 ) -> Loss:
     """Returns the cross-entropy of each request and its target's item index."""
+    # Nothing of them moves.
+    candidates, bias = model.candidate_embeddings(), model.item_bias()
 
     def loss(request: Request, targets: tf.Tensor) -> tf.Tensor:
         encoded = recommender.encode(request)
-        logits = sureness * model.scores(encoded, model.candidate_keys())
+        keys = model.candidate_keys(candidates=candidates)
+        logits = sureness * model.scores(encoded, keys, bias)
         column = targets - NUM_SPECIAL_INDICES
         own = tf.gather(logits, column, batch_dims=1)
         if exclude_seen:
