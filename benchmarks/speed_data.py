@@ -84,9 +84,10 @@ def check_comparable(config: ExperimentConfig) -> None:
 
 
 def ids_alone(config: ExperimentConfig) -> ExperimentConfig:
-    """Returns the configuration without attributes of items: what rivals read."""
+    """Returns the configuration as rivals train it: ids alone, no counted pairs."""
     data = config.data.model_copy(update={"item_attributes": ()})
-    return config.model_copy(update={"data": data})
+    retrieval = config.retrieval.model_copy(update={"transitions": "off"})
+    return config.model_copy(update={"data": data, "retrieval": retrieval})
 
 
 def training_events(builder: BatchBuilder) -> np.ndarray:

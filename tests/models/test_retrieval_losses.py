@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.toys import NUM_ITEMS, one_batch, toy_model, toy_sequences
+from tests.models.toys import (
+    NUM_ITEMS,
+    count_toy_transitions,
+    one_batch,
+    toy_model,
+    toy_sequences,
+)
 from tfrec.config import RetrievalConfig
 from tfrec.models.retrieval_model import RetrievalBatch, RetrievalModel
 
@@ -119,7 +125,7 @@ def test_label_smoothing_is_refused_where_it_would_do_nothing():
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_gradients_of_every_loss_reach_every_weight(loss, batch):
-    model = build(loss)
+    model = count_toy_transitions(build(loss))
     with tf.GradientTape() as tape:
         total = model(batch, training=True)
     gradients = tape.gradient(total, model.trainable_variables)

@@ -7,6 +7,7 @@ from tfrec.config import RetrievalConfig
 from tfrec.data.batches import BatchArrays, BatchBuilder
 from tfrec.data.store import EventSequences
 from tfrec.data.windows import find_targets
+from tfrec.features.followers import count_followers
 from tfrec.features.item_table import ItemTable
 from tfrec.features.request import Request
 from tfrec.features.tokens import Tokens
@@ -57,6 +58,14 @@ def toy_model(
     for i, weight in enumerate(model.trainable_variables):
         noise = tf.random.stateless_normal(tf.shape(weight), (seed, i), stddev=0.3)
         weight.assign_add(noise)
+    return model
+
+
+def count_toy_transitions(model: RetrievalModel) -> RetrievalModel:
+    """Without counts the weights of transitions have no gradient."""
+    if model.transition_bias is not None:
+        counted = count_followers(toy_sequences(), SCHEMA, model.num_items)
+        model.transition_bias.set_followers(counted)
     return model
 
 

@@ -13,7 +13,12 @@ CONTEXT_POWER = 0.75  # Smooths the counts of neighbours, as word2vec does.
 
 
 def count_pairs(
-    items: np.ndarray, users: np.ndarray, distance: int, size: int
+    items: np.ndarray,
+    users: np.ndarray,
+    distance: int,
+    size: int,
+    *,
+    is_second: np.ndarray | None = None,
 ) -> sp.csr_matrix:
     """Counts pairs of different items that stand `distance` apart.
 
@@ -22,12 +27,15 @@ def count_pairs(
         users: int `[num_events]`, their users, each in one piece.
         distance: Places between the two.
         size: Rows and columns of the result.
+        is_second: bool `[num_events]`, which may be the later of a pair; None: all.
 
     Returns:
         float64 `[size, size]`; row: the earlier item, column: the later one.
     """
     first, second = items[:-distance], items[distance:]
     real = (users[:-distance] == users[distance:]) & (first != second)
+    if is_second is not None:
+        real &= is_second[distance:]
     ones = np.ones(int(real.sum()))
     return sp.csr_matrix((ones, (first[real], second[real])), (size, size))
 

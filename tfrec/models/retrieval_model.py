@@ -27,6 +27,7 @@ from tfrec.models.text_match import TextMatch
 from tfrec.models.text_sequence import SequencePooling
 from tfrec.models.trainable_model import TrainableModel
 from tfrec.models.trained_texts import TrainedTexts
+from tfrec.models.transition_bias import TransitionBias
 from tfrec.schema import NUM_SPECIAL_INDICES, OOV_INDEX, Schema
 
 
@@ -192,6 +193,11 @@ class RetrievalModel(TrainableModel):
         self.repeat_bias = (
             RepeatBias(len(schema.event_types), dtype=tf.float32)
             if has_repeat_bias
+            else None
+        )
+        self.transition_bias = (
+            TransitionBias(self.num_items, dtype=tf.float32)
+            if config.has_transitions
             else None
         )
         self.log_temperature = self.add_weight(
@@ -469,6 +475,7 @@ class RetrievalModel(TrainableModel):
             search=self._searches(batch, training),
             history=self._histories(batch),
             searches=self._past_searches(batch),
+            targets=batch.target_items if training else None,
             training=training,
         )
 
@@ -511,6 +518,7 @@ class RetrievalModel(TrainableModel):
         training: bool,
         searches: Searches | None = None,
         match_texts: tf.Tensor | None = None,
+        targets: tf.Tensor | None = None,
     ) -> EncodedQueries:
         match = None
         if self.text_match is not None and match_texts is not None:
@@ -543,6 +551,11 @@ class RetrievalModel(TrainableModel):
             repeats = self.repeat_bias(
                 mean_interest(queries), query_tokens, tokens, occurrences, items
             )
+        if self.transition_bias is not None:
+            transitions = self.transition_bias(
+                mean_interest(queries), query_tokens, tokens, targets
+            )
+            repeats = transitions if repeats is None else repeats.beside(transitions)
         return EncodedQueries(queries, repeats, match)
 
 

@@ -9,7 +9,7 @@ from tfrec.text.shop_texts import ShopTexts
 from tfrec.training.callbacks import ProgressBar
 from tfrec.training.fitting import plan_steps, restart_schedules, take_averages
 from tfrec.training.input import distributed_batches
-from tfrec.training.retrieval import refreshes
+from tfrec.training.retrieval import count_transitions, refreshes
 
 
 def finetune_retrieval(
@@ -41,6 +41,8 @@ def finetune_retrieval(
         first_epoch=lambda: int(model.epochs_done.numpy()),
         texts=texts,
     )
+    sequences = dataset.load_sequences()
+    count_transitions(config, sequences, model, splits=splits)
     restart_schedules(model)
     plan_steps(model, config.finetune_epochs * steps)
     bar = ProgressBar(
@@ -50,7 +52,7 @@ def finetune_retrieval(
         steps=steps,
         continues=False,
     )
-    more = refreshes(config, dataset.load_sequences(), model, splits, texts)
+    more = refreshes(config, sequences, model, splits, texts)
     try:
         model.fit(
             batches,

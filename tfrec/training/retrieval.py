@@ -13,6 +13,7 @@ from tfrec.evaluation.evaluate import validation_metric
 from tfrec.evaluation.model_scorers import RetrievalScorer
 from tfrec.evaluation.protocols import build_queries
 from tfrec.features.cooccurrence import cooccurrence_vectors
+from tfrec.features.followers import count_followers
 from tfrec.features.item_table import ItemTable
 from tfrec.features.tokens import Tokens
 from tfrec.models.recommender import TrainedRecommender
@@ -172,6 +173,21 @@ def start_ids(
         model.candidate_tower.start_ids(vectors)
 
 
+def count_transitions(
+    config: ExperimentConfig,
+    sequences: EventSequences,
+    model: RetrievalModel,
+    *,
+    splits: tuple[str, ...] = ("train",),
+) -> None:
+    """Sets what came next after what, if the model scores by it."""
+    if model.transition_bias is not None:
+        schema = config.experiment_schema
+        model.transition_bias.set_followers(
+            count_followers(sequences, schema, model.num_items, splits=splits)
+        )
+
+
 def train_retrieval(
     config: ExperimentConfig,
     dataset: PreparedDataset,
@@ -194,6 +210,7 @@ def train_retrieval(
     )
     # A run that is continued restores its own weights over these.
     start_ids(config, sequences, model)
+    count_transitions(config, sequences, model)
     batches, steps = distributed_batches(
         config,
         dataset,
