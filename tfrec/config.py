@@ -160,7 +160,8 @@ class RetrievalConfig(RegulariserConfig):
         ge=0,
         lt=1,
         description="Share of NDCG@10 on known items that items without a training "
-        "event may cost by being listed; None leaves them where likelihood puts them.",
+        "event may cost by being listed; they are held back until it is no more. None "
+        "leaves them where they are.",
     )
     query_text_dropout: float = Field(
         0.5,

@@ -160,6 +160,16 @@ def test_items_without_a_text_cannot_stand_in(config):
     assert not chosen.any()
 
 
+def test_new_items_that_stay_behind_by_themselves_are_not_pulled_ahead(config):
+    model = build_model(config)
+    bias = model.bias_rows.numpy()
+    bias[1] = -50.0
+    model.bias_rows.assign(bias)
+    about = fit_new_item_logit(config, shoppers(), model, None)
+    assert about["logit"] == 0.0
+    assert about["ndcg_with"] == about["ndcg_without"]
+
+
 def test_too_few_hits_say_nothing_about_the_cost(config):
     assert fit_new_item_logit(config, shoppers(60), build_model(config), None) == {}
 

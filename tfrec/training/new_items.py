@@ -23,7 +23,7 @@ LEAST_SHARE = 0.05  # Of the catalogue; known items stand in for new ones up to 
 _MAX_QUERIES = 8_000
 _BATCH_SIZE = 128
 _MIN_HITS = 100  # Targets in the list: with fewer its NDCG says nothing.
-_WIDEST = 30.0  # A factor of e^30 moves every item to the front.
+_LOWEST = -30.0  # A factor of e^-30 moves every item to the end.
 _NUM_HALVINGS = 40
 
 
@@ -71,13 +71,14 @@ def fit_new_item_logit(
     model: RetrievalModel,
     text_reader: TextReader | None,
 ) -> dict[str, float]:
-    """Lets new items go as far ahead as `retrieval.new_item_budget` allows.
+    """Holds new items back until they cost no more than `retrieval.new_item_budget`.
 
-    A likelihood keeps what is known by its text alone behind what shoppers are known to
-    buy, so new items would hardly ever be shown, and nothing would ever be learned of
-    them. How much room they get is a choice, not an estimate. The budget says what they
-    may cost: the share of NDCG@10 that validation targets among known items may lose to
-    new items in the list.
+    Nothing in training tells how high the scores of items may be that are never in the
+    softmax. Where texts or attributes bring them between the known ones, how much room
+    they get is a choice, not an estimate: the share of NDCG@10 that validation targets
+    among known items may lose to new items in the list. They are only held back: pulled
+    ahead from far behind, they would all stand close to the border, and a little more
+    training could let them over it.
 
     New are the catalogue's items without a training event. Where they are few, as in a
     catalogue made from the log, known ones picked by seed stand in for them, without
@@ -90,8 +91,8 @@ def fit_new_item_logit(
         text_reader: Reads texts of histories.
 
     Returns:
-        `logit` (added to those of new items), `ndcg_without` (lists of known items
-        alone), `ndcg_with`, and `num_new`: with more new items it costs more. Empty
+        `logit` (added to those of new items, 0 at most), `ndcg_without` (lists of known
+        items alone), `ndcg_with`, and `num_new`: with more it costs more. Empty
         without a budget, without texts and attributes, or with fewer than a hundred
         validation targets in the lists.
 
@@ -114,7 +115,9 @@ def fit_new_item_logit(
     if (places.rank < K).sum() < _MIN_HITS:
         return {}
     without = places.ndcg(-np.inf)
-    low, high = -_WIDEST, _WIDEST
+    low, high = _LOWEST, 0.0
+    if places.ndcg(high) >= (1.0 - budget) * without:
+        low = high
     for _ in range(_NUM_HALVINGS):
         middle = (low + high) / 2.0
         if places.ndcg(middle) >= (1.0 - budget) * without:
