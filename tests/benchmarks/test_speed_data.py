@@ -144,10 +144,13 @@ def test_texts_are_refused_since_rivals_read_ids() -> None:
         check_comparable(config)
 
 
-def test_ids_alone_has_no_attributes_and_else_the_same() -> None:
+def test_ids_alone_is_what_rivals_train_and_else_the_same() -> None:
     catalogue = {"items": {"paths": ["i.csv"]}}
     data = {"item_attributes": [{"name": "brand", "kind": "categorical"}]}
     config = make_config(data={**catalogue, **data})
     plain = ids_alone(config)
     assert plain.data.item_attributes == ()
-    assert plain.retrieval == config.retrieval
+    # Nor does it count what came next: rivals do not.
+    assert plain.retrieval.transitions == "off"
+    kept = {"transitions": config.retrieval.transitions}
+    assert plain.retrieval.model_copy(update=kept) == config.retrieval

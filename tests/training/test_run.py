@@ -86,7 +86,7 @@ def test_fine_tuning_changes_the_models_once(shop, tmp_path):
 
 def test_another_configuration_is_refused_by_the_folder_of_a_run(run, shop):
     config = configure_shop(shop, run, "--seed", "7")
-    with pytest.raises(ValueError, match=r"another configuration: seed=0 \(wanted 7\)"):
+    with pytest.raises(ValueError, match=r"another configuration: seed=1 \(wanted 7\)"):
         train(config)
 
 
