@@ -86,7 +86,7 @@ def check_comparable(config: ExperimentConfig) -> None:
 def ids_alone(config: ExperimentConfig) -> ExperimentConfig:
     """Returns the configuration as rivals train it: ids alone, no counted pairs."""
     data = config.data.model_copy(update={"item_attributes": ()})
-    retrieval = config.retrieval.model_copy(update={"transitions": "off"})
+    retrieval = config.retrieval.model_copy(update={"transitions": False})
     return config.model_copy(update={"data": data, "retrieval": retrieval})
 
 

@@ -139,10 +139,11 @@ class RetrievalConfig(RegulariserConfig):
         description="Scores items of the history by when and how they were met; "
         "`auto`: on where at least 1 % of the training targets are repeats.",
     )
-    transitions: Literal["auto", "on", "off"] = Field(
-        "auto",
-        description="Scores items by how often they came right after the newest "
-        "ones; `auto`: on where the loss is `softmax` and the encoder reads forwards.",
+    transitions: bool = Field(
+        False,
+        description="Scores items by how often they came right after the newest ones; "
+        "learned in fewer epochs. Needs `loss=softmax` and an encoder that reads "
+        "forwards.",
     )
     use_request_time: bool = Field(
         True, description="The query sees the time since the last event."
@@ -183,15 +184,6 @@ class RetrievalConfig(RegulariserConfig):
     )
     augmentation: AugmentationConfig = AugmentationConfig()
 
-    @property
-    def has_transitions(self) -> bool:
-        """Whether what came next is counted, see `transitions`."""
-        return self.transitions != "off" and self._can_have_transitions
-
-    @property
-    def _can_have_transitions(self) -> bool:
-        return self.loss == "softmax" and self.encoder != "bert4rec"
-
     @model_validator(mode="after")
     def _divisible(self) -> Self:
         if self.embedding_dim % self.num_heads:
@@ -205,10 +197,11 @@ class RetrievalConfig(RegulariserConfig):
                 "few known items to learn it. Use `auto` or `off`. "
                 f"Received: loss={self.loss}."
             )
-        if self.transitions == "on" and not self._can_have_transitions:
+        fits = self.loss == "softmax" and self.encoder != "bert4rec"
+        if self.transitions and not fits:
             raise ValueError(
-                "`transitions=on` needs `loss=softmax` and an encoder other than "
-                "`bert4rec`, which asks within a history. Use `auto` or `off`. "
+                "`transitions=true` needs `loss=softmax` and an encoder other than "
+                "`bert4rec`, which asks within a history. Leave it out. "
                 f"Received: loss={self.loss}, encoder={self.encoder}."
             )
         if self.label_smoothing and self.loss != "softmax":

@@ -147,10 +147,10 @@ def test_texts_are_refused_since_rivals_read_ids() -> None:
 def test_ids_alone_is_what_rivals_train_and_else_the_same() -> None:
     catalogue = {"items": {"paths": ["i.csv"]}}
     data = {"item_attributes": [{"name": "brand", "kind": "categorical"}]}
-    config = make_config(data={**catalogue, **data})
+    config = make_config(data={**catalogue, **data}, retrieval={"transitions": True})
     plain = ids_alone(config)
     assert plain.data.item_attributes == ()
     # Nor does it count what came next: rivals do not.
-    assert plain.retrieval.transitions == "off"
+    assert not plain.retrieval.transitions
     kept = {"transitions": config.retrieval.transitions}
     assert plain.retrieval.model_copy(update=kept) == config.retrieval

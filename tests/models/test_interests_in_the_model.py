@@ -88,9 +88,7 @@ def test_a_sample_of_all_items_has_loss_and_gradients_of_the_exact_softmax():
     found = []
     for loss in ("softmax", "sampled_softmax"):
         settings = SETTINGS.get(loss, {})
-        model = toy_model(
-            num_interests=2, repeat=False, transitions="off", loss=loss, **settings
-        )
+        model = toy_model(num_interests=2, repeat=False, loss=loss, **settings)
         with tf.GradientTape() as tape:
             value = model(batch)
         gradients = tape.gradient(value, model.trainable_variables)
@@ -104,7 +102,9 @@ def test_a_sample_of_all_items_has_loss_and_gradients_of_the_exact_softmax():
 def test_every_loss_reaches_every_weight_and_falls(loss):
     repeat = loss == "softmax"
     settings = {"loss": loss, **SETTINGS.get(loss, {})}
-    model = count_toy_transitions(toy_model(num_interests=2, repeat=repeat, **settings))
+    model = count_toy_transitions(
+        toy_model(num_interests=2, repeat=repeat, transitions=repeat, **settings)
+    )
     batch = one_batch(toy_sequences(), max_length=6)
     with tf.GradientTape() as tape:
         first = model(batch, training=True)

@@ -101,7 +101,7 @@ def test_score_is_dot_product_over_temperature_plus_bias_without_repeats():
 
 
 def test_gradients_reach_every_weight():
-    model = count_toy_transitions(toy_model())
+    model = count_toy_transitions(toy_model(transitions=True))
     with tf.GradientTape() as tape:
         loss = model(one_batch(toy_sequences(), max_length=6), training=True)
     gradients = tape.gradient(loss, model.trainable_variables)
@@ -141,7 +141,7 @@ def loss_and_gradients(model: RetrievalModel, batch: RetrievalBatch) -> tuple:
 
 def test_sampled_softmax_that_draws_every_item_is_the_exact_softmax():
     """However often an item is drawn, it counts once."""
-    exact = toy_model(repeat=False, transitions="off")
+    exact = toy_model(repeat=False)
     # 512 draws leave none of 8 items out, but once in 10^29.
     sampled = toy_model(repeat=False, loss="sampled_softmax", num_sampled_negatives=512)
     batch = one_batch(toy_sequences(), max_length=6)

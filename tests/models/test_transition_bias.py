@@ -120,7 +120,7 @@ def test_no_history_and_no_query_are_no_error():
 
 
 def test_a_model_scores_by_what_it_counted():
-    model = toy_model()
+    model = toy_model(transitions=True)
     assert model.transition_bias is not None
     asked = request([[2, 3]])
     encoded = model.encode(asked, model.item_vectors())
@@ -136,7 +136,7 @@ def test_a_model_scores_by_what_it_counted():
 
 
 def test_weights_learn_and_counts_do_not():
-    model = toy_model()
+    model = toy_model(transitions=True)
     bias = model.transition_bias
     assert bias is not None
     bias.set_followers(count_followers(toy_sequences(), SCHEMA, NUM_ITEMS))
@@ -150,14 +150,10 @@ def test_weights_learn_and_counts_do_not():
     assert not any("followers" in name or "total" in name for name in names)
 
 
-@pytest.mark.parametrize(
-    "settings", [{"loss": "in_batch"}, {"encoder": "bert4rec"}, {"transitions": "off"}]
-)
-def test_where_they_do_not_fit_there_are_none(settings):
-    assert not RetrievalConfig(**settings).has_transitions
-    if "transitions" not in settings:
-        with pytest.raises(ValueError, match="transitions=on"):
-            RetrievalConfig(transitions="on", **settings)
+@pytest.mark.parametrize("settings", [{"loss": "in_batch"}, {"encoder": "bert4rec"}])
+def test_where_they_do_not_fit_they_are_refused(settings):
+    with pytest.raises(ValueError, match="transitions=true"):
+        RetrievalConfig(transitions=True, **settings)
 
 
 def test_config_round_trip():

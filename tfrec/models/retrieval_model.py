@@ -84,10 +84,11 @@ class RetrievalModel(TrainableModel):
     """Scores the catalogue for a history with two towers.
 
         score(query, i) = query . candidate(i) / temperature + bias(i) + repeat(i)
-                          + match(query, i)
+                          + transition(i) + match(query, i)
 
-    `bias` is how popular the item is on its own, `repeat` (optional) what
-    `RepeatBias` says of items already met, `match` (with texts) what `TextMatch` says
+    `bias` is how popular the item is on its own, `repeat` and `transition` (both
+    optional) what `RepeatBias` says of items already met and `TransitionBias` of what
+    comes next after the newest ones, `match` (with texts) what `TextMatch` says
     of their texts: it is fitted when all else is trained, and left out until then. With
     several interests the product is the greatest of those of the query's vectors.
 
@@ -197,7 +198,7 @@ class RetrievalModel(TrainableModel):
         )
         self.transition_bias = (
             TransitionBias(self.num_items, dtype=tf.float32)
-            if config.has_transitions
+            if config.transitions
             else None
         )
         self.log_temperature = self.add_weight(
