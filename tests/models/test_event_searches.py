@@ -16,7 +16,8 @@ from tfrec.models.event_searches import (
     request_searches,
     searches_of_batch,
 )
-from tfrec.models.retrieval_model import RetrievalBatch, RetrievalModel
+from tfrec.models.retrieval_batch import RetrievalBatch
+from tfrec.models.retrieval_model import RetrievalModel
 from tfrec.schema import Schema
 from tfrec.training.input import batch_of
 

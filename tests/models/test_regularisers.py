@@ -18,8 +18,8 @@ from tfrec.models.regularisers import (
     pair_loss,
     regularisation,
 )
+from tfrec.models.retrieval_batch import RetrievalBatch
 from tfrec.models.retrieval_losses import total_loss
-from tfrec.models.retrieval_model import RetrievalBatch
 
 ITEMS = [5, 6, 5, 9]
 WEIGHTS = [1.0, 2.0, 1.0, 0.0]

@@ -13,7 +13,8 @@ from tests.models.toys import (
     toy_sequences,
 )
 from tfrec.config import RetrievalConfig
-from tfrec.models.retrieval_model import RetrievalBatch, RetrievalModel
+from tfrec.models.retrieval_batch import RetrievalBatch
+from tfrec.models.retrieval_model import RetrievalModel
 
 LOSSES = get_args(RetrievalConfig.model_fields["loss"].annotation)
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -15,7 +15,8 @@ from tests.models.toys import (
 )
 from tfrec.config import RetrievalConfig
 from tfrec.features.item_table import ItemTable
-from tfrec.models.retrieval_model import RetrievalBatch, RetrievalModel
+from tfrec.models.retrieval_batch import RetrievalBatch
+from tfrec.models.retrieval_model import RetrievalModel
 
 
 @pytest.fixture(scope="module")

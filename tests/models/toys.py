@@ -11,7 +11,8 @@ from tfrec.features.followers import count_followers
 from tfrec.features.item_table import ItemTable
 from tfrec.features.request import Request
 from tfrec.features.tokens import Tokens
-from tfrec.models.retrieval_model import RetrievalBatch, RetrievalModel
+from tfrec.models.retrieval_batch import RetrievalBatch
+from tfrec.models.retrieval_model import RetrievalModel
 from tfrec.schema import Schema
 
 SCHEMA = Schema(event_types=("event", "cart"), target_event_types=("event",))

@@ -11,7 +11,7 @@ from tests.training.conftest import make_config
 from tfrec.config import ExperimentConfig
 from tfrec.data.batches import BatchArrays
 from tfrec.data.store import EventSequences, PreparedDataset
-from tfrec.models.retrieval_model import RetrievalBatch
+from tfrec.models.retrieval_batch import RetrievalBatch
 from tfrec.training.input import (
     are_baskets_unordered,
     batch_spec,

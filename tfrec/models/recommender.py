@@ -11,7 +11,8 @@ from tfrec.models.final_order import FinalOrder, ScoredCandidates
 from tfrec.models.history_search import newest_events
 from tfrec.models.new_item_places import keep_places
 from tfrec.models.ranking_model import RankingInputs, RankingModel
-from tfrec.models.retrieval_model import EncodedQueries, RetrievalModel
+from tfrec.models.retrieval_batch import EncodedQueries
+from tfrec.models.retrieval_model import RetrievalModel
 from tfrec.schema import NUM_SPECIAL_INDICES
 from tfrec.text.encoder import TextEncoder
 from tfrec.text.reader import TextReader

@@ -10,7 +10,8 @@ from tfrec.models.final_order import FinalOrder
 from tfrec.models.interest_scores import catalogue_scores
 from tfrec.models.ranking_model import RankingModel
 from tfrec.models.recommender import TrainedRecommender
-from tfrec.models.retrieval_model import EncodedQueries, RetrievalModel
+from tfrec.models.retrieval_batch import EncodedQueries
+from tfrec.models.retrieval_model import RetrievalModel
 from tfrec.models.trainable_model import TrainableModel
 from tfrec.schema import NUM_SPECIAL_INDICES, OOV_INDEX
 from tfrec.text.reader import TextReader

@@ -27,7 +27,8 @@ from tfrec.models.negatives import (
 from tfrec.schema import NUM_SPECIAL_INDICES
 
 if TYPE_CHECKING:
-    from tfrec.models.retrieval_model import RetrievalBatch, RetrievalModel
+    from tfrec.models.retrieval_batch import RetrievalBatch
+    from tfrec.models.retrieval_model import RetrievalModel
 
 
 class Comparison(NamedTuple):

@@ -1,6 +1,6 @@
 """The two-tower retrieval model."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -8,79 +8,28 @@ import tensorflow as tf
 from tfrec.config import RetrievalConfig
 from tfrec.features.cloze_tokens import append_mask, without_start
 from tfrec.features.item_table import ItemTable
-from tfrec.features.request import Leaf, Request, Searches
+from tfrec.features.request import Request, Searches
 from tfrec.features.tokens import Tokens, find_occurrences, request_tokens
-from tfrec.models.candidate_tower import CandidateTower
+from tfrec.models.catalogue_model import CatalogueModel
 from tfrec.models.event_searches import (
     project_searches,
     request_searches,
     searches_of_batch,
 )
 from tfrec.models.interest_scores import catalogue_scores, mean_interest
-from tfrec.models.new_items import TextNeighbours, find_text_neighbours
 from tfrec.models.query_tower import QueryTower
 from tfrec.models.regularisers import new_prototypes, regularisation
-from tfrec.models.repeat_bias import RepeatBias, RepeatLogits
+from tfrec.models.repeat_bias import RepeatBias
+from tfrec.models.retrieval_batch import EncodedQueries, RetrievalBatch
 from tfrec.models.retrieval_losses import total_loss
 from tfrec.models.streaming_frequency import StreamingFrequency
-from tfrec.models.text_match import TextMatch
 from tfrec.models.text_sequence import SequencePooling
-from tfrec.models.trainable_model import TrainableModel
 from tfrec.models.trained_texts import TrainedTexts
 from tfrec.models.transition_bias import TransitionBias
-from tfrec.schema import NUM_SPECIAL_INDICES, OOV_INDEX, Schema
+from tfrec.schema import NUM_SPECIAL_INDICES, Schema
 
 
-class RetrievalBatch(NamedTuple):
-    """One training step: rows of tokens and what follows some of them.
-
-    Attributes:
-        tokens: `Tokens`, `[num_rows, num_tokens]`.
-        target_tokens: int32 `[num_targets]`, places in the flattened tokens of
-            the queries.
-        target_items: int32 `[num_targets]`, item index of each positive.
-        target_weights: float32 `[num_targets]`.
-        target_context: Per context attribute `[num_targets]`.
-        target_search: int32 `[num_targets]`, row of the search in the model's
-            `search_texts`; 0 for none. `()` where nobody searches.
-        target_history: int32 `[num_targets]`, row of the joined texts of the history
-            in the model's `history_texts`; 0 for none. `()` where they are not read.
-        past_searches: int32 `[num_rows, num_tokens]`, row in the model's
-            `search_texts` of tokens that are a search; 0 for others. `()` where
-            searches are no events.
-        views: The histories that the regulariser compares, as a batch of their own:
-            all queries of the first kind of view, then all of the second, and so on;
-            weight 0 where a view was not found. `()` without a regulariser.
-    """
-
-    tokens: Tokens
-    target_tokens: Leaf
-    target_items: Leaf
-    target_weights: Leaf
-    target_context: dict[str, Leaf]
-    target_search: Leaf = ()
-    target_history: Leaf = ()
-    past_searches: Leaf = ()
-    views: "RetrievalBatch | tuple[()]" = ()
-
-
-class EncodedQueries(NamedTuple):
-    """Queries ready to be compared with candidates.
-
-    Attributes:
-        embeddings: float32 `[num_queries, embedding_dim]`, L2-normalised; with several
-            interests `[num_queries, num_interests, embedding_dim]`.
-        repeats: Extra logits of known items; None where the model has none.
-        match: float32 `[num_queries, match_dim]`, what texts are compared with, see
-            `TextMatch`; None where the model has none.
-    """
-
-    embeddings: tf.Tensor
-    repeats: RepeatLogits | None
-    match: tf.Tensor | None = None
-
-
-class RetrievalModel(TrainableModel):
+class RetrievalModel(CatalogueModel):
     """Scores the catalogue for a history with two towers.
 
         score(query, i) = query . candidate(i) / temperature + bias(i) + repeat(i)
@@ -91,11 +40,6 @@ class RetrievalModel(TrainableModel):
     comes next after the newest ones, `match` (with texts) what `TextMatch` says
     of their texts: it is fitted when all else is trained, and left out until then. With
     several interests the product is the greatest of those of the query's vectors.
-
-    An item that training never saw has the id and the bias of the unknown item. To its
-    vector is added the mean vector of the known items whose texts are most like its own
-    (`find_text_neighbours`), to its bias what theirs is above the mean, and
-    `new_item_logit`, which is fitted last (`tfrec.training.new_items`).
 
     Args:
         config: The model's configuration.
@@ -137,20 +81,20 @@ class RetrievalModel(TrainableModel):
         trained_texts: TrainedTexts | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(dense_gradients=config.loss == "softmax", **kwargs)
+        super().__init__(
+            config,
+            item_table,
+            num_event_types=len(schema.event_types),
+            text_match_dim=text_match_dim,
+            trained_texts=trained_texts,
+            dense_gradients=config.loss == "softmax",
+            **kwargs,
+        )
         self.settings = config
-        self.num_items = item_table.num_items
         self.search_dropout = (
             config.query_text_dropout if search_dropout is None else search_dropout
         )
-        self.trained_texts = trained_texts
         self.search_type_index = schema.search_event_type_index
-        self.candidate_tower = CandidateTower(
-            config.embedding_dim,
-            item_table,
-            id_dropout=config.id_dropout,
-            text_is_trained=trained_texts is not None,
-        )
         self.query_tower = QueryTower(
             config.embedding_dim,
             num_event_types=len(schema.event_types),
@@ -167,19 +111,6 @@ class RetrievalModel(TrainableModel):
             encoder=config.encoder,
             num_interests=config.num_interests,
         )
-        self.text_match = (
-            TextMatch(
-                text_match_dim, item_table, num_event_types=len(schema.event_types)
-            )
-            if text_match_dim and item_table.text is not None
-            else None
-        )
-        if self.text_match is not None:
-            self.text_match.build(None)  # It is asked for vectors before it is called.
-        self.is_known = item_table.train_count > 0  # [num_items + 2]
-        self.is_known[:NUM_SPECIAL_INDICES] = False
-        self.neighbours: TextNeighbours | None = None  # See `update_neighbours`.
-        self._train_count = item_table.train_count
         self.history_texts = (
             None if history_texts is None else tf.constant(history_texts, tf.float32)
         )
@@ -218,79 +149,12 @@ class RetrievalModel(TrainableModel):
             else None
         )
         self.intent_prototypes = new_prototypes(config)
-        smoothed = np.log(np.pad(counts, (NUM_SPECIAL_INDICES, 0)) + 0.5)
-        start = smoothed - smoothed[NUM_SPECIAL_INDICES:].mean()
-        # By id row: items that training never saw share that of the unknown item.
-        self.bias_rows = self.add_weight(
-            name="item_bias",
-            shape=(self.num_items + NUM_SPECIAL_INDICES,),
-            initializer=tf.keras.initializers.Constant(config.bias_start * start),
-        )
-        # Not a row of the above: those may be trained, and this one is a choice.
-        self.new_item_logit = self.add_weight(
-            name="new_item_logit", shape=(), initializer="zeros", trainable=False
-        )
-        # Items without a training event teach nothing but "never". Where something
-        # else than the id tells items apart, they are left out.
-        self.never_shown = np.where(
-            (counts == 0.0) & self.candidate_tower.has_content, -np.inf, 0.0
-        ).astype(np.float32)
-
-    @property
-    def all_items(self) -> tf.Tensor:
-        """int32 `[num_items + 2]`: every item index, also padding and unknown."""
-        return tf.range(self.num_items + NUM_SPECIAL_INDICES)
 
     def item_texts(self) -> tf.Tensor | None:
         """Returns float `[num_items + 2, embedding_dim]`; None if queries read none."""
         if self.query_tower.text_sequence is None:
             return None
         return self.candidate_tower.item_texts(self.all_items)
-
-    def match_texts(self) -> tf.Tensor | None:
-        """Returns float32 `[num_items + 2, match_dim]`; None without `TextMatch`."""
-        if self.text_match is None:
-            return None
-        return self.text_match.embed(tf.stop_gradient(self.candidate_tower.text_rows))
-
-    def item_vectors(self, neighbours: TextNeighbours | None = None) -> tf.Tensor:
-        """Returns float `[num_items + 2, embedding_dim]`, not normalised.
-
-        Args:
-            neighbours: Of the items to take for new ones; None: of those that are new.
-        """
-        neighbours = neighbours or self.neighbours
-        vectors = self.candidate_tower(self.all_items, self._id_rows(neighbours))
-        return vectors if neighbours is None else neighbours.lend(vectors, vectors)
-
-    def _id_rows(self, neighbours: TextNeighbours | None) -> tf.Tensor:
-        """Returns int32 `[num_items + 2]`, 1 for what is taken for new."""
-        rows = self.candidate_tower.id_rows(self.all_items)
-        if neighbours is None:
-            return rows
-        unknown = np.full(len(neighbours.new), OOV_INDEX, np.int32)
-        return tf.tensor_scatter_nd_update(rows, neighbours.new[:, np.newaxis], unknown)
-
-    def update_neighbours(self) -> None:
-        """Finds known items for new ones by the texts as they are encoded now."""
-        if self.neighbours is None or self.trained_texts is not None:
-            self.neighbours = self.find_neighbours(~self.is_known)
-
-    def find_neighbours(self, is_new: np.ndarray) -> TextNeighbours | None:
-        """Finds known items for some that are taken for new.
-
-        Args:
-            is_new: bool `[num_items + 2]`.
-
-        Returns:
-            None without texts, or where nobody is new or nobody known.
-        """
-        texts = self.candidate_tower.text_rows
-        if texts is None:
-            return None
-        if self.text_match is not None:
-            texts = self.text_match.embed(tf.convert_to_tensor(texts))
-        return find_text_neighbours(np.asarray(texts), self._train_count, is_new=is_new)
 
     @property
     def second_variables(self) -> list[tf.Variable]:
@@ -319,55 +183,6 @@ class RetrievalModel(TrainableModel):
         for variable, vectors in kept:
             if isinstance(variable, tf.Variable) and vectors is not None:
                 variable.assign(vectors)
-
-    def text_embeddings(self, text: tf.Tensor) -> tf.Tensor:
-        """Returns the candidate embeddings of encoded texts without an item."""
-        projected = tf.cast(self.candidate_tower.embed_text(text), tf.float32)
-        return tf.math.l2_normalize(projected, axis=-1)
-
-    def item_bias(self, neighbours: TextNeighbours | None = None) -> tf.Tensor:
-        """Returns float32 `[num_items]`; `neighbours` as in `item_vectors`."""
-        neighbours = neighbours or self.neighbours
-        rows = self._id_rows(neighbours)
-        bias = tf.gather(self.bias_rows, rows)
-        if neighbours is not None:
-            mean = tf.reduce_mean(tf.boolean_mask(self.bias_rows, self.is_known))
-            columns = bias[:, tf.newaxis]
-            bias = neighbours.lend(columns, columns - mean)[:, 0]
-        bias += tf.where(rows == OOV_INDEX, self.new_item_logit, 0.0)
-        return bias[NUM_SPECIAL_INDICES:]
-
-    def candidate_embeddings(
-        self, neighbours: TextNeighbours | None = None
-    ) -> tf.Tensor:
-        """Returns float32 `[num_items, embedding_dim]`, L2-normalised.
-
-        `neighbours` are as in `item_vectors`.
-        """
-        items = self.item_vectors(neighbours)[NUM_SPECIAL_INDICES:]
-        return tf.math.l2_normalize(tf.cast(items, tf.float32), axis=-1)
-
-    def candidate_keys(
-        self,
-        neighbours: TextNeighbours | None = None,
-        candidates: tf.Tensor | None = None,
-    ) -> tf.Tensor:
-        """Returns what `query_keys` are multiplied with, float32 `[num_items, dim]`.
-
-        The candidate embeddings come first; behind them what texts are compared by.
-
-        Args:
-            neighbours: As in `item_vectors`.
-            candidates: What `candidate_embeddings` gives; None works it out.
-        """
-        if candidates is None:
-            candidates = self.candidate_embeddings(neighbours)
-        match_texts = self.match_texts()
-        if self.text_match is None or match_texts is None:
-            return candidates
-        rows = self._id_rows(neighbours or self.neighbours)
-        texts = self.text_match.weighted(match_texts, rows)[NUM_SPECIAL_INDICES:]
-        return tf.concat([candidates, texts], axis=1)
 
     def query_keys(self, encoded: EncodedQueries) -> tf.Tensor:
         """Returns float32 `[num_queries, dim]`, see `candidate_keys`.

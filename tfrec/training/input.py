@@ -14,7 +14,7 @@ from tfrec.data.store import EventSequences, PreparedDataset
 from tfrec.data.views import ViewDrawer, view_kinds
 from tfrec.data.windows import Targets, find_targets, has_baskets
 from tfrec.features.tokens import Tokens, tokens_of
-from tfrec.models.retrieval_model import RetrievalBatch
+from tfrec.models.retrieval_batch import RetrievalBatch
 from tfrec.text.shop_texts import ShopTexts
 
 PREFETCH = 4  # Batches; each is built in a few milliseconds.

@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec.data.batches import BatchBuilder
-from tfrec.models.retrieval_model import RetrievalBatch, RetrievalModel
+from tfrec.models.retrieval_batch import RetrievalBatch
+from tfrec.models.retrieval_model import RetrievalModel
 from tfrec.training.input import batch_of, builder_spec
 
 MAX_CLUSTERED = 50_000  # Queries: more move the centres of some 100 clusters little.

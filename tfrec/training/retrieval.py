@@ -17,7 +17,8 @@ from tfrec.features.followers import count_followers
 from tfrec.features.item_table import ItemTable
 from tfrec.features.tokens import Tokens
 from tfrec.models.recommender import TrainedRecommender
-from tfrec.models.retrieval_model import RetrievalBatch, RetrievalModel
+from tfrec.models.retrieval_batch import RetrievalBatch
+from tfrec.models.retrieval_model import RetrievalModel
 from tfrec.models.text_sequence import SequencePooling
 from tfrec.models.trained_texts import TrainedTexts
 from tfrec.schema import AttributeKind
