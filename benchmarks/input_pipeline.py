@@ -101,7 +101,8 @@ class Measurement:
         self.steps = steps
         self.sequences: EventSequences = dataset.load_sequences()
         model = build_retrieval_model(config, dataset, build_item_table(dataset))
-        model.compile(optimizer=make_optimizer(config.training.retrieval.optimizer))
+        settings = config.training.retrieval.optimizer
+        model.compile(optimizer=make_optimizer(settings, model.first_variables))
         self.step: Callable[[Any], Any] = tf.function(
             model.train_step, input_signature=[batch_spec(self.sequences)]
         )

@@ -1,7 +1,8 @@
 """Trains a configuration with several seeds and prints its table beside baselines.
 
-    python -m benchmarks.quality --config configs/beauty.yaml --seeds 3 \
-        --out docs/results/beauty.json [--work_dir runs/quality] [dotted overrides]
+    python -m benchmarks.quality --dataset beauty --config configs/beauty_ids.yaml \
+        --out docs/results/beauty_ids.json [--seeds 3] [--work_dir runs/quality] \
+        [dotted overrides]
     python -m benchmarks.quality --config configs/ml_100k.yaml \
         --split leave_one_out --split by_time --out docs/results/ml_100k.json
 
@@ -209,16 +210,20 @@ def check_same(
 def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(
         _PROGRAM,
-        usage="%(prog)s --config FILE --out FILE [options] [--section.field VALUE ...]",
+        usage="%(prog)s (--dataset NAME | --config FILE) --out FILE [options] "
+        "[--section.field VALUE ...]",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument(
+        "--dataset", help="Short for --config configs/DATASET.yaml before all others."
+    )
+    parser.add_argument(
         "--config",
         type=Path,
         action="append",
-        required=True,
+        default=[],
         help="YAML file of the experiment. Given twice, the later one wins.",
     )
     parser.add_argument(
@@ -242,6 +247,10 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         help="Folder of the runs (default: runs/quality).",
     )
     options, overrides = parser.parse_known_args(arguments)
+    if options.dataset:
+        options.config.insert(0, Path("configs", f"{options.dataset}.yaml"))
+    if not options.config:
+        parser.error("say what to train: --dataset beauty, or --config FILE.")
     if options.seeds < 1:
         parser.error(f"--seeds must be at least 1. Received: {options.seeds}.")
     if len(set(options.split)) < len(options.split):

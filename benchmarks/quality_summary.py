@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfrec.config_file import read_config
-from tfrec.run_record import CONFIG_FILE, VERSIONS_FILE
+from tfrec.run_record import CONFIG_FILE, FINISHED_FILE, RETRIEVAL, VERSIONS_FILE
 
 # What must not differ between seeds: their mean would mean nothing.
 _COMMON = ("split", "targets", "exclude_seen", "k", "num_queries", "num_items")
@@ -24,8 +24,8 @@ def summarise(runs: Sequence[Path]) -> dict[str, Any]:
         seeds (with n - 1; 0 for one seed), and the bootstrap interval over users of
         every seed. `differences`: the same of the reference minus each other scorer,
         with paired intervals. `search`: both for searches, where there are. Beside
-        them protocol, seeds, wall seconds, machine and
-        commits.
+        them protocol, seeds, wall seconds, the events that retrieval learned a second
+        of its training (None where a run did not note it), machine and commits.
 
     Raises:
         FileNotFoundError: If a file of a run is missing.
@@ -56,10 +56,19 @@ def summarise(runs: Sequence[Path]) -> dict[str, Any]:
         **_search(results),
         "seconds": [round(sum(stages.values()), 1) for stages in timings],
         "stage_seconds": timings,
+        "events_per_second": [_events_per_second(run) for run in runs],
         "machine": describe_machine(versions),
         "git_commits": sorted({str(v.get("git_commit")) for v in versions}),
         "git_dirty": any(v.get("git_dirty") for v in versions),
     }
+
+
+def _events_per_second(run: Path) -> float | None:
+    history = _read(run / RETRIEVAL / FINISHED_FILE)
+    if not {"training_events", "seconds"} <= history.keys():
+        return None
+    read = history["training_events"] * len(history["seconds"])
+    return round(read / sum(history["seconds"]), 1)
 
 
 def _search(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

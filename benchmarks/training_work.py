@@ -96,7 +96,8 @@ class TrainingSteps:
 
         sequences = dataset.load_sequences()
         model = build_retrieval_model(config, dataset, build_item_table(dataset))
-        model.compile(optimizer=make_optimizer(config.training.retrieval.optimizer))
+        settings = config.training.retrieval.optimizer
+        model.compile(optimizer=make_optimizer(settings, model.first_variables))
         self.config = config
         self.num_items = model.num_items
         self.num_weights = sum(

@@ -18,10 +18,9 @@ from tfrec.evaluation.protocols import EvaluatedSplit, build_queries
 from tfrec.features.item_table import build_item_table
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalModel
-from tfrec.run_record import write_run_record
+from tfrec.run_record import FINISHED_FILE, RETRIEVAL, write_run_record
 from tfrec.training.fitting import save_weights
 from tfrec.training.retrieval import build_retrieval_model
-from tfrec.training.run import FINISHED_FILE, RETRIEVAL
 
 NUM_USERS = 60
 

@@ -16,6 +16,8 @@ from tfrec.schema import Schema
 CONFIG_FILE = "config.yaml"
 SCHEMA_FILE = "schema.json"
 VERSIONS_FILE = "versions.json"
+RETRIEVAL, RANKING = "retrieval", "ranking"  # Folders of the models.
+FINISHED_FILE = "finished.json"  # In them, of a model that is trained to its end.
 PACKAGES = (
     "tfrec",
     "tensorflow",

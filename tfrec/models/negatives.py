@@ -43,6 +43,10 @@ def draw_negatives(
         num_uniform: Draws from the catalogue, with replacement; also the most draws
             from the targets, without.
         num_items: Items of the catalogue.
+
+    References:
+        - Yang et al., "Mixed Negative Sampling for Learning Two-tower Neural Networks
+          in Recommendations", WWW 2020.
     """
     num_in_batch = tf.minimum(tf.size(target_items), num_uniform)
     in_batch = tf.random.shuffle(target_items)[:num_in_batch]

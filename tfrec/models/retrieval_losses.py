@@ -50,19 +50,19 @@ def total_loss(
     model: "RetrievalModel", batch: "RetrievalBatch", *, training: bool
 ) -> tf.Tensor:
     """Returns the loss that `retrieval.loss` names, summed over weighted targets."""
-    losses = {
-        "softmax": _exact_loss,
-        "sampled_softmax": _sampled_softmax,
-        "in_batch": _in_batch_softmax,
-        "gbce": _gbce,
-        "bce": _bce,
-    }
-    return losses[model.settings.loss](model, batch, training)
+    return LOSSES[model.settings.loss](model, batch, training)
 
 
 def _exact_loss(
     model: "RetrievalModel", batch: "RetrievalBatch", training: bool
 ) -> tf.Tensor:
+    """The softmax over the whole catalogue, in chunks, with repeats and transitions.
+
+    References:
+        - Klenitskiy, Vasilev, "Turning Dross Into Gold Loss: is BERT4Rec really
+          better than SASRec?", RecSys 2023, https://arxiv.org/abs/2309.07602 (the
+          exact cross-entropy instead of drawn negatives).
+    """
     rows = model.candidate_tower.id_rows(model.all_items, training=training)
     fresh = model.fresh_texts(batch, training=training)
     texts = model.candidate_tower.item_texts(model.all_items, fresh)
@@ -105,6 +105,14 @@ def _exact_loss(
 def _sampled_softmax(
     model: "RetrievalModel", batch: "RetrievalBatch", training: bool
 ) -> tf.Tensor:
+    """The softmax over positives and shared negatives, half of them of the batch.
+
+    References:
+        - Yang et al., "Mixed Negative Sampling for Learning Two-tower Neural Networks
+          in Recommendations", WWW 2020 (targets of the batch and uniform items).
+        - Bengio, Senecal, "Adaptive Importance Sampling to Accelerate Training of a
+          Neural Probabilistic Language Model", IEEE TNN 2008 (log Q).
+    """
     num_uniform = model.settings.num_sampled_negatives
     targets = _shared_targets(model, batch)
     negatives = draw_negatives(
@@ -119,6 +127,12 @@ def _sampled_softmax(
 def _in_batch_softmax(
     model: "RetrievalModel", batch: "RetrievalBatch", training: bool
 ) -> tf.Tensor:
+    """The softmax over the targets of the batch, corrected for their frequency.
+
+    References:
+        - Yi et al., "Sampling-Bias-Corrected Neural Modeling for Large Corpus Item
+          Recommendations", RecSys 2019 (log Q from streaming counts).
+    """
     targets = _shared_targets(model, batch)
     negatives = Negatives(tf.unique(targets)[0], tf.size(targets))
     frequency = _streaming_frequency(model, targets, training)
@@ -182,7 +196,13 @@ def _corrected_softmax(
 def _gbce(
     model: "RetrievalModel", batch: "RetrievalBatch", training: bool
 ) -> tf.Tensor:
-    """Every target is compared with the same uniform negatives: one matrix product."""
+    """Every target is compared with the same uniform negatives: one matrix product.
+
+    References:
+        - Petrov, Macdonald, "gSASRec: Reducing Overconfidence in Sequential
+          Recommendation Trained with Negative Sampling", RecSys 2023,
+          https://arxiv.org/abs/2308.07192.
+    """
     drawn = draw_uniform(
         [model.settings.num_sampled_negatives], num_items=model.num_items
     )
@@ -203,7 +223,12 @@ def _gbce(
 
 
 def _bce(model: "RetrievalModel", batch: "RetrievalBatch", training: bool) -> tf.Tensor:
-    """Every target has uniform negatives of its own."""
+    """Every target has uniform negatives of its own; for comparison.
+
+    References:
+        - Kang, McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018,
+          https://arxiv.org/abs/1808.09781.
+    """
     num_negatives = model.settings.num_bce_negatives
     shape = tf.stack([tf.size(batch.target_items), num_negatives])
     negatives = draw_uniform(shape, num_items=model.num_items)
@@ -216,6 +241,15 @@ def _bce(model: "RetrievalModel", batch: "RetrievalBatch", training: bool) -> tf
         mask_accidental_hits(batch.target_items, negatives),
         batch.target_weights,
     )
+
+
+LOSSES = {
+    "softmax": _exact_loss,
+    "sampled_softmax": _sampled_softmax,
+    "in_batch": _in_batch_softmax,
+    "gbce": _gbce,
+    "bce": _bce,
+}
 
 
 def _compare(

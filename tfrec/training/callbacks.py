@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -81,7 +82,8 @@ class EpochCounter(tf.keras.callbacks.Callback):
 class BestEpoch(tf.keras.callbacks.Callback):
     """Validates after each epoch, keeps the best weights, stops when none come.
 
-    The loss of an epoch is the mean over its steps. `history.json` in `path` is
+    The loss of an epoch is the mean over its steps, its seconds are those of training
+    without validation. `history.json` in `path` is
     rewritten after each epoch and read at the start, so a continued run goes on
     counting where the killed one was.
 
@@ -114,10 +116,12 @@ class BestEpoch(tf.keras.callbacks.Callback):
         self.save = save
         self.history: dict[str, list[float]] = {}
         self._losses: list[float] = []
+        self._started = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Starts the mean of the loss."""
+        """Starts the mean of the loss, and the clock."""
         self._losses = []
+        self._started = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Keeps the loss of a step."""
@@ -133,9 +137,11 @@ class BestEpoch(tf.keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Validates and decides."""
+        seconds = round(time.monotonic() - self._started, 3)
         metrics = {VALIDATION_PREFIX + k: float(v) for k, v in self.validate().items()}
         loss = sum(self._losses) / len(self._losses)
-        for name, value in {"epoch": epoch + 1, "loss": loss, **metrics}.items():
+        own = {"epoch": epoch + 1, "seconds": seconds, "loss": loss}
+        for name, value in {**own, **metrics}.items():
             self.history.setdefault(name, []).append(value)
         if logs is not None:
             logs.update(metrics, loss=loss)  # For TensorBoard and the progress bar.

@@ -19,9 +19,11 @@ from tfrec.training.callbacks import (
     ProgressBar,
     StopOnNan,
 )
+from tfrec.training.lazy_adam import LazyAdam
 
 FINETUNE_SHARE = 0.5  # Of the learning rate: what is known shall stay known.
 LAST_SHARE = 0.02  # Of the learning rate, where it decays.
+_ADAPTER_MATRICES = ("down", "up")  # Of `tfrec.text.adapters`.
 
 
 class LearningRate(tf.keras.optimizers.schedules.LearningRateSchedule):
@@ -64,22 +66,39 @@ class LearningRate(tf.keras.optimizers.schedules.LearningRateSchedule):
         return {"config": self.config}
 
 
-def make_optimizer(config: OptimizerConfig) -> tf.keras.optimizers.Optimizer:
-    """Builds Adam, or AdamW where there is weight decay.
+def make_optimizer(
+    config: OptimizerConfig, variables: Sequence[tf.Variable]
+) -> tf.keras.optimizers.Optimizer:
+    """Builds Adam for some variables, with decoupled weight decay if there is some.
 
+    Only the matrices of layers decay. Biases, gains of normalisations and single
+    numbers such as a temperature have nothing to gain from being small; a row of an
+    embedding table would shrink in every step in which its item is not met.
     Its `schedule` is the `LearningRate`; `plan_steps` says how long it is.
+
+    References:
+        - Loshchilov, Hutter, "Decoupled Weight Decay Regularization", ICLR 2019,
+          https://arxiv.org/abs/1711.05101.
     """
     rate = LearningRate(config)
-    clip = config.gradient_clip_norm
-    optimizer: Any
-    if config.weight_decay:
-        optimizer = tf.keras.optimizers.AdamW(
-            rate, weight_decay=config.weight_decay, global_clipnorm=clip
-        )
-    else:
-        optimizer = tf.keras.optimizers.Adam(rate, global_clipnorm=clip)
+    optimizer: Any = LazyAdam(
+        rate,
+        weight_decay=config.weight_decay or None,
+        global_clipnorm=config.gradient_clip_norm,
+    )
     optimizer.schedule = rate
+    if config.weight_decay:
+        kept = [v for v in variables if not decays(v)]
+        optimizer.exclude_from_weight_decay(var_list=kept)
+    # Now, so that restored weights find the state of the optimizer, too.
+    optimizer.build(variables)
     return optimizer
+
+
+def decays(variable: tf.Variable) -> bool:
+    """Whether weight decay is for it: a matrix that is multiplied with, by its name."""
+    name = variable.name.rsplit("/", 1)[-1].split(":")[0]
+    return name.endswith("kernel") or name in _ADAPTER_MATRICES
 
 
 def plan_steps(model: TrainableModel, num_steps: int) -> None:
@@ -182,7 +201,7 @@ def fit(
     `weight_average`, that is validated and kept.
 
     Returns:
-        The history: `epoch`, `loss` and `validation_<metric>` by epoch.
+        The history: `epoch`, `seconds`, `loss` and `validation_<metric>` by epoch.
     """
 
     def validate_average() -> Mapping[str, float]:

@@ -99,7 +99,9 @@ def train_ranking(
     with strategy.scope():
         model = build_ranking_model(config, settings, dataset, item_table)
         average_weights(model, stage.average_decay)
-        model.compile(optimizer=make_optimizer(stage.optimizer))
+        model.compile(
+            optimizer=make_optimizer(stage.optimizer, model.trainable_variables)
+        )
     if settings.dwell_weight > 0:
         model.set_mean_dwell(mean_log_dwell(sources))
     model.set_frozen(

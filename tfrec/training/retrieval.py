@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec.config import ExperimentConfig
-from tfrec.data.store import EventSequences, PreparedDataset
+from tfrec.data.store import TRAIN, EventSequences, PreparedDataset
 from tfrec.evaluation.evaluate import validation_metric
 from tfrec.evaluation.model_scorers import RetrievalScorer
 from tfrec.evaluation.protocols import build_queries
@@ -147,16 +147,13 @@ def compile_retrieval_model(
     """Builds the model together with all variables of its optimizer."""
     with strategy.scope():
         model = build_retrieval_model(config, dataset, item_table, texts=texts)
-        optimizer: Any = make_optimizer(config.training.retrieval.optimizer)
-        # Now, so that restored weights find the state of the optimizer, too.
-        optimizer.build(model.first_variables)
+        settings = config.training.retrieval.optimizer
+        optimizer = make_optimizer(settings, model.first_variables)
         if config.text is not None and model.second_variables:
-            settings = config.training.retrieval.optimizer
-            second: Any = make_optimizer(
-                settings.model_copy(update={"learning_rate": config.text.learning_rate})
+            rate = {"learning_rate": config.text.learning_rate}
+            model.second_optimizer = make_optimizer(
+                settings.model_copy(update=rate), model.second_variables
             )
-            second.build(model.second_variables)
-            model.second_optimizer = second
         average_weights(model, config.training.retrieval.average_decay)
         model.compile(optimizer=optimizer)
     return model
@@ -203,7 +200,8 @@ def train_retrieval(
 
     How texts are compared is fitted last (`fit_text_match`), and then how much room
     new items get (`fit_new_item_logit`); the history says what came of them,
-    `text_match` and `new_items`.
+    `text_match` and `new_items`, and how many events an epoch reads,
+    `training_events`.
     """
     sequences = dataset.load_sequences()
     model = compile_retrieval_model(
@@ -234,6 +232,7 @@ def train_retrieval(
         after_epoch=after_epoch,
         more_callbacks=refreshes(config, sequences, model, ("train",), texts),
     )
+    history["training_events"] = int((sequences.split == TRAIN).sum())
     metric = config.evaluation.selection_metric
     about = fit_text_match(config, sequences, model, reader)
     if about:

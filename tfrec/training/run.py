@@ -22,6 +22,9 @@ from tfrec.models.retrieval_model import RetrievalModel
 from tfrec.run_lock import run_lock
 from tfrec.run_record import (
     CONFIG_FILE,
+    FINISHED_FILE,
+    RANKING,
+    RETRIEVAL,
     config_differences,
     write_json,
     write_run_record,
@@ -39,8 +42,6 @@ from tfrec.training.retrieval import (
 )
 from tfrec.training.strategies import make_strategy
 
-RETRIEVAL, RANKING = "retrieval", "ranking"
-FINISHED_FILE = "finished.json"
 TIMINGS_FILE = "timings.json"
 
 

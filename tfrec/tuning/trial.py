@@ -14,10 +14,10 @@ from tfrec.config import ExperimentConfig
 from tfrec.config_file import save_config
 from tfrec.data.store import PreparedDataset
 from tfrec.features.item_table import build_item_table
-from tfrec.run_record import CONFIG_FILE
+from tfrec.run_record import CONFIG_FILE, RANKING, RETRIEVAL
 from tfrec.text.shop_texts import ShopTexts, load_shop_texts
 from tfrec.training.callbacks import VALIDATION_PREFIX
-from tfrec.training.run import RANKING, RETRIEVAL, ranking_stage, retrieval_stage
+from tfrec.training.run import ranking_stage, retrieval_stage
 from tfrec.tuning.space import apply_values
 from tfrec.tuning.study import Claim, TuningStudy, metric_of
 
