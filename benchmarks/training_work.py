@@ -99,6 +99,7 @@ class TrainingSteps:
         settings = config.training.retrieval.optimizer
         model.compile(optimizer=make_optimizer(settings, model.first_variables))
         self.config = config
+        self.model = model
         self.num_items = model.num_items
         self.num_weights = sum(
             weight.shape.num_elements() for weight in model.trainable_variables
@@ -107,9 +108,8 @@ class TrainingSteps:
             config, sequences, splits=("train",), num_replicas=1
         )
         self.batches: Iterator[Any] = iter(endless_batches(self.builder, lambda: 0))
-        self._step: Any = tf.function(
-            model.train_step, input_signature=[batch_spec(sequences)]
-        )
+        self.spec = batch_spec(sequences)
+        self._step: Any = tf.function(model.train_step, input_signature=[self.spec])
 
     def run(self, batch: Any) -> None:
         """Learns from a batch; returns when that is done."""
