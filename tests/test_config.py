@@ -44,6 +44,27 @@ def test_fields_that_contradict_each_other_are_explained(
         build(**data)
 
 
+@pytest.mark.parametrize("name", [".", "..", ".hidden", "a/b", ""])
+def test_a_name_is_that_of_a_folder_below_its_parent(name: str) -> None:
+    data = build().model_dump()
+    with pytest.raises(ValidationError, match="name"):
+        ExperimentConfig.model_validate({**data, "name": name})
+
+
+@pytest.mark.parametrize(
+    "settings", [{"baselines": ["popp"]}, {"k": [0]}, {"k": []}, {"num_bootstrap": 1}]
+)
+def test_what_a_report_cannot_show_is_refused_before_training(settings: dict) -> None:
+    data = build().model_dump()
+    with pytest.raises(ValidationError, match=next(iter(settings))):
+        ExperimentConfig.model_validate({**data, "evaluation": settings})
+
+
+def test_item_attributes_have_a_name_each() -> None:
+    with pytest.raises(ValidationError, match="Received twice: brand"):
+        build(item_attributes=[{"name": "brand"}, {"name": "brand"}])
+
+
 def test_heads_must_divide_the_width() -> None:
     data = build().model_dump()
     data["retrieval"] = {"embedding_dim": 6, "num_heads": 4}

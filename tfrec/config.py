@@ -1,9 +1,9 @@
 """Frozen, typed, validated configuration of an experiment; holds no TensorFlow."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tfrec.augmentation_config import AugmentationConfig, check_augmentation
 from tfrec.data_config import (
@@ -293,6 +293,11 @@ class TrainingConfig(FrozenConfig):
     )
 
 
+BaselineName = Literal["pop", "recent_pop", "repeat", "item_knn", "markov", "tfidf"]
+# Of `evaluation`: what a report says, not what is trained or chosen.
+REPORT_SETTINGS = ("k", "oracle_dir", "num_bootstrap", "baselines")
+
+
 class EvaluationConfig(FrozenConfig):
     """How quality is measured."""
 
@@ -315,17 +320,28 @@ class EvaluationConfig(FrozenConfig):
     num_bootstrap: int = Field(
         1000, ge=10, description="Resamples of users for the intervals."
     )
-    baselines: tuple[str, ...] = Field(
-        ("pop", "recent_pop", "repeat", "item_knn", "markov", "tfidf"),
+    baselines: tuple[BaselineName, ...] = Field(
+        get_args(BaselineName),
         description="Reported beside the models; those without data are skipped.",
     )
+
+    @field_validator("k")
+    @classmethod
+    def _are_lengths(cls, k: tuple[int, ...]) -> tuple[int, ...]:
+        if min(k) < 1:
+            raise ValueError(
+                f"`k` must be list lengths of at least 1. Received: {list(k)}."
+            )
+        return k
 
 
 class ExportConfig(FrozenConfig):
     """What is exported, and under which name."""
 
     model_name: str = Field(
-        "tfrec", pattern=r"^[A-Za-z0-9_.-]+$", description="Name on the server."
+        "tfrec",
+        pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$",
+        description="Name on the server.",
     )
     model_dir: Path | None = Field(None, description="None: `model` in the run.")
     filters: tuple[str, ...] = Field((), description="Item attributes to filter by.")
@@ -346,9 +362,10 @@ class ExperimentConfig(FrozenConfig):
     """A whole experiment: data, both models, training, evaluation, export."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9_.-]+$", description="Name of the experiment and its run."
+        pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$",
+        description="Name of the experiment and its run.",
     )
-    seed: int = Field(0, description="Same seed on a CPU, same result.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Same seed on a CPU, same result.")
     run_dir: Path | None = Field(None, description="None: `runs/<name>`.")
     data: DataConfig
     text: TextConfig | None = Field(

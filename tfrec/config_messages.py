@@ -131,7 +131,10 @@ def _bad_value(key: str, expected: str, received: object) -> str:
 
 
 def _missing(key: str) -> str:
-    return f"Config key `{key}` is missing. Set it in the file, or give --{key}."
+    return (
+        f"Config key `{key}` is missing. Set it in the file that --config names, or "
+        f"give --{key}."
+    )
 
 
 def explain_values(error: ValidationError, *, ignore: Sequence[str] = ()) -> str:

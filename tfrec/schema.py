@@ -212,6 +212,12 @@ class Schema:
             )
         self._check_search_event_type()
         names = [a.name for a in self.item_attributes]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(
+                "`item_attributes` must have a name each. Received twice: "
+                f"{', '.join(twice)}. Rename one; `column` says where its values are."
+            )
         lost = [name for name in self.filters if name not in names]
         if lost:
             raise ValueError(

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def write_run(
     seed: int,
     ranking: float,
     gap: tuple[float, float],
+    trained: Mapping[str, object] | None = None,
     **changes: object,
 ) -> Path:
     """A run whose baseline reaches 0.1; `gap`: interval of baseline - ranking."""
@@ -60,6 +62,10 @@ def write_run(
     versions |= {"num_cpus": "2", "platform": "Linux", "python": "3.11.7"}
     (path / "metrics.json").write_text(json.dumps(metrics))
     (path / "timings.json").write_text(json.dumps({"retrieval": 60.0, "evaluate": 30}))
+    (path / "retrieval").mkdir()
+    history = {"training_events": 3000, "seconds": [20.0, 30.0]}
+    trained = history if trained is None else trained
+    (path / "retrieval" / "finished.json").write_text(json.dumps(trained))
     (path / "versions.json").write_text(json.dumps({**versions, "tensorflow": "2.21"}))
     changed = config.model_copy(update={"seed": seed, "run_dir": path})
     save_config(changed, path / "config.yaml")
@@ -121,7 +127,8 @@ def test_page_names_command_protocol_commit_and_limits_around_the_mean(runs):
     assert "| ranking | 0.1200 ± 0.0200 [0.1100, 0.1500] |" in page
     assert "| pop | 0.1000 [0.0900, 0.1300] |" in page
     assert "| pop | +0.0200 [+0.0100, +0.0400] 2/3 |" in page
-    assert "1.5, 1.5, 1.5 minutes" in page
+    # 3,000 events an epoch, two epochs in 50 seconds.
+    assert "1.5, 1.5, 1.5 minutes a seed; retrieval learned 120, 120, 120" in page
     assert "Commit abcdef123456." in page  # Of the runs, not of this moment.
     for words in (
         "leave_one_out",

@@ -72,6 +72,20 @@ def test_a_given_catalogue_keeps_items_without_events(
     assert column(dataset, "first_timestamp")["cold"] == 0
 
 
+def test_a_catalogue_of_other_ids_is_told(prepare_with_items: Prepare) -> None:
+    events = [("u", "007", 1), ("u", "007", 2), ("u", "12", 3), ("u", "x", 4)]
+    dataset = prepare_with_items(events, "item_id\n7\n12\n")
+    (note,) = [w for w in dataset.manifest["warnings"] if "catalogue" in w]
+    assert note.startswith("3 of 4 events (75%) are of 2 items")
+    assert "such as '007', 'x'" in note
+
+
+def test_a_catalogue_of_the_same_ids_needs_no_note(prepare_with_items: Prepare) -> None:
+    events = [("u", "007", 1), ("u", "12", 3), ("u", "x", 4)]
+    dataset = prepare_with_items(events, "item_id\n007\n12\nx\n")
+    assert not [w for w in dataset.manifest["warnings"] if "catalogue" in w]
+
+
 def test_the_last_row_of_an_item_counts(prepare_with_items: Prepare) -> None:
     items = "item_id,title,brand\na,old,x\nb,only,y\n a ,new,\n"
 

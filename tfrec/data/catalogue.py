@@ -9,7 +9,7 @@ from ibis.backends.duckdb import Backend
 
 from tfrec.config import DataConfig
 from tfrec.data.cleaning import Dictionary
-from tfrec.data.engine import MICROSECONDS, Table, count_rows, materialise
+from tfrec.data.engine import MICROSECONDS, Table, count_rows, materialise, read_int
 from tfrec.data.readers import PROBLEM, Source
 from tfrec.data.store import ITEM_ID, TEST, TITLE, TRAIN, TRAIN_COUNT
 from tfrec.data.values import as_number, as_text, clean_id, id_problem, is_garbage
@@ -17,6 +17,7 @@ from tfrec.data.vocabulary import Vocabulary
 from tfrec.schema import NUM_SPECIAL_INDICES, AttributeKind, AttributeSpec
 
 FIRST_TIMESTAMP = "first_timestamp"
+_FEW_MISSING = 0.01  # Of the events: items a shop has sold out and deleted.
 
 
 def wanted_item_columns(data: DataConfig) -> dict[str, str]:
@@ -113,6 +114,31 @@ def _most_frequent(values: Table) -> Table:
     place: Any = ibis.row_number().over(ibis.window(group_by="item", order_by=order))
     ranked = counts.mutate(place=place)
     return ranked.filter(ranked["place"] == 0).select("item", "value")
+
+
+def missing_items_note(
+    engine: Backend, events: Table, given: Table, items: Dictionary
+) -> list[str]:
+    """Says which items of the log the catalogue lacks, if they are many."""
+    met = events.group_by("item").agg(count=events.count())
+    met = met.inner_join(items.ids, met["item"] == items.ids["code"])
+    total = read_int(engine, met["count"].sum())
+    lost = met.anti_join(given, met["id"] == given[ITEM_ID])
+    num_items, num_events = (
+        count_rows(engine, lost),
+        read_int(engine, lost["count"].sum().fill_null(0)),
+    )
+    if num_events <= _FEW_MISSING * total:
+        return []
+    order = [lost["count"].desc(), lost["id"]]
+    most = engine.to_pyarrow(lost.order_by(order).limit(3))["id"].to_pylist()
+    return [
+        f"{num_events:,} of {total:,} events ({num_events / total:.0%}) are of "
+        f"{num_items:,} items that the catalogue does not hold, such as "
+        f"{', '.join(map(repr, most))}: they have neither title nor attributes. Where "
+        "the catalogue writes these ids in another way (leading zeros, a prefix, upper "
+        "case), write both alike"
+    ]
 
 
 def build_catalogue(

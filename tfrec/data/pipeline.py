@@ -12,6 +12,7 @@ from tfrec.data.catalogue import (
     build_vocabulary,
     index_items,
     items_from_events,
+    missing_items_note,
 )
 from tfrec.data.engine import MICROSECONDS, Table, materialise, read_int
 from tfrec.data.impressions import (
@@ -60,6 +61,7 @@ class Preparation:
         self._folder = folder
         self._steps = steps
         targets = self._schema.target_event_types
+        self._notes: list[str] = []
         self._targets = [self._schema.event_type_index(t) for t in targets]
 
     def run(self) -> dict[str, Any]:
@@ -106,6 +108,7 @@ class Preparation:
             if boundaries is None
             else boundaries.to_json(data.time_zone),
             num_items=self._num_items,
+            notes=self._notes,
             impressions=impressions,
             seconds=self._steps.seconds,
         )
@@ -138,6 +141,7 @@ class Preparation:
             report = None
         else:
             given, report = load_items(engine, data)
+            self._notes = missing_items_note(engine, events, given, loaded.items)
         catalogue = build_catalogue(
             engine, events, given, loaded.items, target_indices=self._targets
         )

@@ -1,6 +1,7 @@
 """What a preparation says of its result: checks, counts and warnings."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from ibis.backends.duckdb import Backend
@@ -56,6 +57,7 @@ def build_summary(
     split: str,
     boundaries: dict[str, Any] | None,
     num_items: int,
+    notes: Sequence[str],
     impressions: dict[str, int] | None,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
@@ -84,24 +86,26 @@ def build_summary(
         "dropped": {name: r.dropped for name, r in reports.items()},
         "warnings": [
             *(f"{n:,} x {k}" for k, n in warnings.items()),
-            *_notes(statistics),
+            *_notes(statistics, protocol=split),
+            *notes,
             *_future(boundaries),
         ],
         "seconds": seconds,
     }
 
 
-def _notes(statistics: Statistics) -> list[str]:
+def _notes(statistics: Statistics, *, protocol: str) -> list[str]:
     notes = [
         f"no user has events in {name}: nothing can be measured there"
         for name, index in SPLIT_INDEX.items()
         if not statistics.users[index]
     ]
     if notes:
-        notes.append(
-            f"leave_one_out needs users with {MIN_TARGETS} target events, by_time "
-            "events in every window"
-        )
+        needs = {
+            "leave_one_out": f"users with {MIN_TARGETS} target events",
+            "by_time": "events in every window",
+        }
+        notes.append(f"{protocol} needs {needs[protocol]}")
     return notes
 
 

@@ -20,7 +20,10 @@ BAD_TIME = (
 )
 EARLY_TIME = "timestamp before 1970-01-01 00:00:01"
 LATE_TIME = "timestamp after 2099"
-MILLISECONDS_TIME = "timestamp in milliseconds (set data.timestamp_unit: milliseconds)"
+MILLISECONDS_TIME = (
+    "timestamp in milliseconds (set data.timestamp_unit: milliseconds; where only some "
+    "rows are so, write all in one unit)"
+)
 SECONDS_TIME = "timestamp in seconds (set data.timestamp_unit: seconds)"
 DATE_TIME = "timestamp written as YYYYMMDD (write YYYY-MM-DD)"
 

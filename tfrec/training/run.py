@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfrec.config import ExperimentConfig
+from tfrec.config import REPORT_SETTINGS, ExperimentConfig
 from tfrec.config_file import read_config
 from tfrec.data.prepare import prepare
 from tfrec.data.store import PreparedDataset
@@ -80,6 +80,8 @@ def train_models(
     timings = Timings(config.run_path / TIMINGS_FILE)
     with timings.measure("text"):
         texts = load_shop_texts(config, dataset, dataset.load_sequences())
+    # Again: an encoder that was trained just now has drawn numbers, a kept one has not.
+    tf.keras.utils.set_random_seed(config.seed)
     if config.training.mixed_precision:
         # Behind the texts: the exported encoder computes in 32 bits, as they do.
         tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
@@ -174,9 +176,11 @@ def _check_same_run(config: ExperimentConfig, path: Path) -> None:
     if not (path / CONFIG_FILE).is_file() or not (path / RETRIEVAL).exists():
         return  # What failed before anything was trained may be corrected.
     # Not the folder itself: a run may be moved, or named by another path. What is
-    # searched elsewhere does not change this run.
+    # searched elsewhere does not change this run, nor does what is reported of it.
     found = read_config(path / CONFIG_FILE)
-    different = config_differences(config, found, ignored=("run_dir", "tune"))
+    reported = [f"evaluation.{name}" for name in REPORT_SETTINGS]
+    ignored = ("run_dir", "tune", *reported)
+    different = config_differences(config, found, ignored=ignored)
     if different:
         more = f" and {len(different) - 5} more" if len(different) > 5 else ""
         raise ValueError(

@@ -43,6 +43,7 @@ def check_id(name: str, value: object) -> None:
             f"`{name}` must be a string that is not empty. "
             f"Received: {name}={value!r} ({type(value).__name__})."
         )
+    _check_encodes(name, value)
 
 
 def check_ids(name: str, values: object) -> None:
@@ -63,6 +64,18 @@ def check_text(name: str, value: object) -> None:
             f"`{name}` must be a string. "
             f"Received: {name}={value!r} ({type(value).__name__})."
         )
+    _check_encodes(name, value)
+
+
+def _check_encodes(name: str, value: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequestError(
+            f"`{name}` must be text that UTF-8 can write. Received: half of a "
+            f"surrogate pair at place {error.start} of {ascii(value)[:60]}. Read the "
+            "text with its own encoding."
+        ) from error
 
 
 def check_k(value: object) -> None:

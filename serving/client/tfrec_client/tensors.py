@@ -49,8 +49,15 @@ def encode_tensor(array: np.ndarray, message: wire.TensorProto) -> None:
     for size in array.shape:
         message.tensor_shape.dim.add(size=size)
     if is_text:
+        values = array.ravel().tolist()
+        strange = [v for v in values if not isinstance(v, str | bytes)]
+        if strange:
+            raise TypeError(
+                "an array of objects must hold str or bytes. Received: "
+                f"{strange[0]!r} ({type(strange[0]).__name__})."
+            )
         message.string_val.extend(
-            v.encode() if isinstance(v, str) else v for v in array.ravel().tolist()
+            v.encode() if isinstance(v, str) else v for v in values
         )
     else:
         little_endian = array.dtype.newbyteorder("<")

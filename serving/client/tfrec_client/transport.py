@@ -137,7 +137,17 @@ class Connection:
             model_spec=self.model_spec(signature_name), output_filter=output_names
         )
         for name, array in inputs.items():
-            encode_tensor(array, request.inputs[name])
+            if not isinstance(array, np.ndarray):
+                raise InvalidRequestError(
+                    f"`inputs[{name!r}]` must be a NumPy array. Received: "
+                    f"{type(array).__name__}. Use np.array(...) with the input's dtype."
+                )
+            try:
+                encode_tensor(array, request.inputs[name])
+            except (TypeError, UnicodeEncodeError) as error:
+                raise InvalidRequestError(
+                    f"`inputs[{name!r}]` cannot be sent: {error}"
+                ) from error
         return request
 
     def metadata_request(self) -> wire.GetModelMetadataRequest:

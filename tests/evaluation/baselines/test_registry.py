@@ -1,11 +1,13 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from tests.synthetic import cycle, noise, write_prepared
+from tfrec.config import BaselineName
 from tfrec.data.store import PreparedDataset
 from tfrec.evaluation.baselines.registry import BASELINES, build_baselines
 from tfrec.evaluation.protocols import build_queries
@@ -20,7 +22,7 @@ def dataset(tmp_path: Path) -> PreparedDataset:
 
 
 def test_all_baselines_of_the_configuration_exist() -> None:
-    assert set(BASELINES) == set(ALL)
+    assert set(BASELINES) == set(ALL) == set(get_args(BaselineName))
 
 
 def test_baselines_keep_the_order_and_score_after_fit(dataset: PreparedDataset) -> None:

@@ -216,6 +216,22 @@ def test_a_wrong_dtype_shape_or_name_is_an_invalid_request(
         client.predict("similar_items", inputs)
 
 
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([3], r"`inputs\['k'\]` must be a NumPy array. Received: list"),
+        (np.array(["a", None], object), "must hold str or bytes. Received: None"),
+        (np.array([1j]), "must have one of the dtypes"),
+    ],
+)
+def test_what_is_no_array_of_the_protocol_is_an_invalid_request(
+    client: RecommenderClient, value: Any, message: str
+) -> None:
+    inputs = {"item_ids": np.array(["item-0"], object), "k": value}
+    with pytest.raises(InvalidRequestError, match=message):
+        client.predict("similar_items", inputs)
+
+
 def test_the_command_line_prints_ranked_items(
     server: "EmbeddedServer", capsys: pytest.CaptureFixture[str]
 ) -> None:

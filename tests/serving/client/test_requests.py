@@ -43,6 +43,7 @@ def test_a_bad_event_names_field_and_value(
         ({"history": [("a", "view", 1)]}, r"`history\[0\]` must be an Event"),
         ({"history": HISTORY[::-1]}, r"history\[1\].timestamp=100 after 101. Sort it"),
         ({"query_text": None}, "`query_text` must be a string"),
+        ({"query_text": "lamp \ud800"}, "must be text that UTF-8 can write"),
         ({"request_timestamp": 1e9}, "`request_timestamp` must be whole unix seconds"),
         ({"exclude_seen": 1}, "`exclude_seen` must be True or False"),
         ({"exclude_item_ids": "sku"}, "Put one value in a list"),

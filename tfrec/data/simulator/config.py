@@ -15,7 +15,9 @@ class SimulatorConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     name: str = Field(
-        "demo", pattern=r"^[A-Za-z0-9_.-]+$", description="Name of the experiment."
+        "demo",
+        pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$",
+        description="Name of the experiment.",
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Same seed, same shop.")
     language: Literal["en", "zh"] = Field("en", description="Of titles and queries.")
