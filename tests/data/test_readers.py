@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tfrec.config import TableConfig
 from tfrec.data.prepare import prepare
+from tfrec.data.readers import find_files
 from tfrec.data.store import PreparedDataset
 
 HEADER = "user_id,item_id,timestamp\n"
@@ -243,3 +245,9 @@ def test_column_names_with_quotes_and_dots_are_read(
         dataset = prepare(config)
         assert dataset.load_sequences().user_ids.tolist() == ["5"]
         assert dataset.items["item_id"].to_pylist() == ["a"]
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    config = TableConfig(paths=(str(tmp_path),))
+    with pytest.raises(FileNotFoundError, match=r"a folder.*\*\.csv"):
+        find_files(config, name="data.events")

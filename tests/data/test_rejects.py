@@ -64,6 +64,13 @@ def test_unusable_rows_are_kept_with_file_row_and_reason(
     assert dataset.load_sequences().timestamps.tolist() == [1, 3]
 
 
+def test_a_nul_byte_far_down_is_a_reject(tmp_path: Path, make_config: Any) -> None:
+    # In the first bytes of a file it says that the file is no text.
+    text = HEADER + b"u,a,1\n" * 5_000 + b"u\0x,a,2\n"
+    _, rejects = run(tmp_path, make_config, text)
+    assert [r["reason"] for r in rejects] == ["NUL byte in user id"]
+
+
 def test_raw_values_are_kept_as_they_came(tmp_path: Path, make_config: Any) -> None:
     _, rejects = run(tmp_path, make_config, HEADER + b"u,a,1\n ann ,b,soon\n")
 

@@ -7,7 +7,8 @@ from tfrec.training.lazy_adam import LazyAdam
 
 
 def _table() -> tf.Variable:
-    return tf.Variable(tf.reshape(tf.cast(tf.range(8), tf.float32), [4, 2]), name="table")
+    rows = tf.reshape(tf.cast(tf.range(8), tf.float32), [4, 2])
+    return tf.Variable(rows, name="table")
 
 
 def _sparse(rows: list[int], values: list[list[float]]) -> tf.IndexedSlices:

@@ -124,6 +124,11 @@ def find_files(config: TableConfig, *, name: str) -> tuple[str, ...]:
         matches = [f for f in glob.glob(pattern, recursive=True) if Path(f).is_file()]
         if Path(pattern).is_file():  # A name may hold glob characters.
             matches = [pattern]
+        if not matches and Path(pattern).is_dir():
+            raise FileNotFoundError(
+                f"`{name}.paths` must name files. Received: '{pattern}', a folder. "
+                f"Name what lies in it, such as '{Path(pattern) / '*.csv'}'."
+            )
         if not matches:
             raise FileNotFoundError(
                 f"`{name}.paths` must name files. Received: '{pattern}', which "

@@ -68,9 +68,11 @@ def clean_id(column: Column) -> Column:
 def id_problem(column: Column, *, what: str) -> Column:
     """Returns why a cleaned id cannot be used; null if it can."""
     has_newline = column.contains("\n") | column.contains("\r")
+    has_nul = column.contains("\x00")
     return ibis.cases(
         (column.isnull(), f"no {what} id"),
         (has_newline, f"line break in {what} id"),
+        (has_nul, f"NUL byte in {what} id"),
         else_=ibis.null("string"),
     )
 

@@ -77,6 +77,11 @@ class Connection:
     signature_names: tuple[str, ...] = COMMON_SIGNATURES
 
     def __post_init__(self) -> None:
+        if not self.target or self.target.startswith(("http://", "https://")):
+            raise InvalidRequestError(
+                "`target` must be `host:port`, without http://. "
+                f"Received: target={self.target!r}."
+            )
         if self.version is not None and self.label is not None:
             raise InvalidRequestError(
                 "Only one of `version` and `label` may be given. Received: "

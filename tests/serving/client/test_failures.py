@@ -135,6 +135,12 @@ def test_a_deadline_that_passes_is_an_error_of_its_own() -> None:
     assert isinstance(caught.value, TimeoutError)
 
 
+@pytest.mark.parametrize("target", ["", "http://127.0.0.1:8500", "https://models"])
+def test_a_target_that_is_none_is_an_invalid_request(target: str) -> None:
+    with pytest.raises(InvalidRequestError, match="`host:port`, without http"):
+        RecommenderClient(target, model_name="m")
+
+
 def test_a_server_that_is_not_there_is_named() -> None:
     with serve(FakeServing([CONTRACT], lambda *_: good_answer())) as target:
         pass  # The port was free a moment ago, and nobody listens now.
