@@ -134,6 +134,7 @@ def _start(
     policy.set_global_policy("float32")
     with study.lock("texts.lock"):  # Encoded once, then read from the cache.
         texts = load_shop_texts(config, dataset, dataset.load_sequences())
+    tf.keras.utils.set_random_seed(config.seed)  # As in `tfrec.training.run`.
     if config.training.mixed_precision:
         policy.set_global_policy("mixed_bfloat16")
     return texts
