@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfrec.models.losses import CACHED_LOGITS
+from tfrec.models.losses import CHUNK_LOGITS
 
 LEAST_ROWS = 64  # Below them a matrix product no longer reaches its speed.
 
@@ -101,7 +101,7 @@ def _over_chunks(
     num_queries, dim = tf.unstack(tf.shape(rows[0]))
     num_candidates = tf.shape(contrast.candidates)[0]
     size = num_rows or tf.maximum(
-        CACHED_LOGITS // tf.maximum(num_candidates, 1), LEAST_ROWS
+        CHUNK_LOGITS // tf.maximum(num_candidates, 1), LEAST_ROWS
     )
     # At least one, if empty: an empty list of parts has no shape to join.
     num_chunks = tf.maximum((num_queries + size - 1) // size, 1)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from tfrec.models.interest_scores import interest_scores
-from tfrec.models.losses import cached_rows
+from tfrec.models.losses import chunk_rows
 
 
 class _Labels(NamedTuple):
@@ -60,7 +60,7 @@ def chunked_interest_loss(
         repeat_logits: float32, same shape.
         label_smoothing: epsilon, in [0, 1).
         chunk_size: Positions whose logits exist at one time; None for a
-            `num_interests`-th of what `cached_rows` says.
+            `num_interests`-th of what `chunk_rows` says.
 
     Returns:
         float32 scalar, the weighted sum over positions.
@@ -73,7 +73,7 @@ def chunked_interest_loss(
         - Cen et al., ComiRec, KDD 2020, https://arxiv.org/abs/2005.09347.
     """
     if chunk_size is None:
-        chunk_size = max(1, cached_rows(candidates) // int(queries.shape[1] or 1))
+        chunk_size = max(1, chunk_rows(candidates) // int(queries.shape[1] or 1))
     if chunk_size < 1:
         raise ValueError(
             f"`chunk_size` must be at least 1. Received: chunk_size={chunk_size}."
