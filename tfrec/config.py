@@ -131,8 +131,8 @@ class RetrievalConfig(RegulariserConfig):
     softmax_chunk_size: int | None = Field(
         None,
         ge=1,
-        description="Positions a chunk of the exact softmax; None: as many as a "
-        "processor's cache holds.",
+        description="Positions a chunk of the exact softmax; None: as many as 48 MB "
+        "of logits hold.",
     )
     repeat_bias: Literal["auto", "on", "off"] = Field(
         "auto",

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.contracts import check_layer
 from tfrec.models.interest_pooling import InterestPooling
 
 DIM, NUM_INTERESTS = 4, 3
@@ -59,11 +60,12 @@ def test_interests_are_told_apart_before_training():
     np.testing.assert_allclose(fresh[0, 0], fresh[0, 1], rtol=1e-6)
 
 
-def test_arguments_survive_a_round_trip():
-    layer = InterestPooling(5, dropout=0.25, name="tastes")
-    restored = InterestPooling.from_config(layer.get_config())
-    assert restored.get_config() == layer.get_config()
-    assert (restored.num_interests, restored.dropout_rate) == (5, 0.25)
+def test_contract_of_layers():
+    check_layer(
+        InterestPooling,
+        {"num_interests": 3, "dropout": 0.25},
+        [tf.repeat(states(), 2, axis=0), np.repeat(SEGMENTS, 2, axis=0)],
+    )
 
 
 def test_one_interest_needs_no_pooling():

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.contracts import check_loss
+from tfrec.models.interest_softmax import chunked_interest_loss
 from tfrec.models.losses import (
     chunked_softmax_loss,
     correct_logits,
@@ -190,3 +192,73 @@ def test_rarely_drawn_negatives_count_for_more(problem):
         weights=tf.ones(1),
     )
     np.testing.assert_allclose(loss, np.log(np.e + 2.0) - 1.0, rtol=1e-5)
+
+
+# Two queries over three candidates, the last of which the second query may not see.
+LOGITS = np.array([[1.0, 0.0, -1.0], [0.5, 1.5, 3.0]])
+LABELS = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+SEEN = np.array([[1, 1, 1], [1, 1, 0]], bool)
+# log(1 + 1/e + 1/e^2) + log(1 + 1/e)
+OF_LOGITS = np.log(1 + np.exp(-1) + np.exp(-2)) + np.log(1 + np.exp(-1))
+
+
+def as_exact_softmax(
+    logits: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor, *, num_interests: int
+) -> tf.Tensor:
+    """Unit vectors as queries read the logits off the candidates."""
+    num_queries = tf.shape(logits)[0]
+    queries = tf.eye(num_queries)
+    loss = chunked_softmax_loss
+    if num_interests > 1:
+        queries = tf.tile(queries[:, tf.newaxis], [1, num_interests, 1])
+        loss = chunked_interest_loss
+    return loss(
+        queries,
+        tf.transpose(tf.where(mask, logits, -1e9)),
+        tf.zeros([tf.shape(logits)[1]]),
+        tf.argmax(labels, axis=1, output_type=tf.int32),
+        tf.cast(tf.reduce_any(mask, axis=1), tf.float32),
+        chunk_size=1,
+    )
+
+
+@pytest.mark.parametrize("num_interests", [1, 2])
+def test_exact_softmax_keeps_the_contract_of_losses(num_interests):
+    check_loss(
+        lambda *given: as_exact_softmax(*given, num_interests=num_interests),
+        logits=LOGITS,
+        labels=LABELS,
+        mask=SEEN,
+        expected=OF_LOGITS,
+    )
+
+
+def as_sampled_softmax(
+    logits: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor
+) -> tf.Tensor:
+    """One call a query; what it may not see has the id of its positive: a hit."""
+    total = tf.constant(0.0)
+    for row, label, seen in zip(logits, labels, mask, strict=True):
+        positive = tf.argmax(label, output_type=tf.int32)
+        index = tf.range(tf.size(row))
+        total += sampled_softmax_loss(
+            tf.ones((1, 1)),
+            tf.reshape(row[positive], (1, 1)),
+            row[:, tf.newaxis],
+            positive_item_index=positive[tf.newaxis],
+            negative_item_index=tf.where(seen, index, positive),
+            positive_probability=tf.ones(1),
+            negative_probability=tf.ones(tf.size(row)),
+            weights=tf.cast(tf.reduce_any(seen), tf.float32)[tf.newaxis],
+        )
+    return total
+
+
+def test_sampled_softmax_keeps_the_contract_of_losses():
+    check_loss(
+        as_sampled_softmax,
+        logits=LOGITS,
+        labels=LABELS,
+        mask=SEEN,
+        expected=OF_LOGITS,
+    )
