@@ -238,7 +238,7 @@ def as_sampled_softmax(
 ) -> tf.Tensor:
     """One call a query; what it may not see has the id of its positive: a hit."""
     total = tf.constant(0.0)
-    for row, label, seen in zip(logits, labels, mask, strict=True):
+    for row, label, seen in zip(*map(tf.unstack, (logits, labels, mask)), strict=True):
         positive = tf.argmax(label, output_type=tf.int32)
         index = tf.range(tf.size(row))
         total += sampled_softmax_loss(
