@@ -1,7 +1,7 @@
 """Frozen, typed, validated configuration of an experiment; holds no TensorFlow."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -179,13 +179,12 @@ class RetrievalConfig(RegulariserConfig):
         "another; each is predicted from what was before them all. `auto`: so with "
         "a split by time, where most training events share their time with another.",
     )
-    recency_half_life_days: Annotated[float, Field(gt=0)] | Literal["auto"] | None = (
-        Field(
-            "auto",
-            description="Training weight of an event halves with this age; None: all "
-            "alike. `auto`: by how fast what is popular changes in the training log; "
-            "None where it hardly does, or without times.",
-        )
+    recency_half_life_days: float | None = Field(
+        None,
+        ge=0,
+        description="Training weight of an event halves with this age; 0: all alike. "
+        "None: by how fast what is popular changes in the training log; all alike "
+        "where it hardly does, or without times.",
     )
     augmentation: AugmentationConfig = AugmentationConfig()
 

@@ -173,7 +173,9 @@ def test_baskets_are_unordered_where_a_request_comes_before_them(
     assert are_baskets_unordered(config, sequences) is expected
 
 
-@pytest.mark.parametrize(("setting", "expected"), [("auto", 7.0), (30.0, 30.0)])
+@pytest.mark.parametrize(
+    ("setting", "expected"), [(None, 7.0), (30.0, 30.0), (0.0, None)]
+)
 def test_half_life_is_the_one_that_is_set_or_that_the_log_tells(
     tmp_path, setting, expected
 ):

@@ -39,7 +39,7 @@ def recency_half_life_days(
 ) -> float | None:
     """Returns the age at which an event counts half; None for all alike."""
     setting = config.retrieval.recency_half_life_days
-    return choose_half_life_days(sequences) if setting == "auto" else setting
+    return choose_half_life_days(sequences) if setting is None else setting or None
 
 
 def make_builder(
