@@ -59,6 +59,10 @@ SequenceEncoderName = Literal[
 FINETUNE_EPOCHS = 2  # With a split by time.
 
 
+# Encoders whose attention is a softmax, of which weights can be dropped.
+ATTENTIVE = frozenset({"transformer", "ligr", "bsarec", "bert4rec"})
+
+
 class RetrievalConfig(RegulariserConfig):
     """The two-tower retrieval model."""
 
@@ -97,6 +101,13 @@ class RetrievalConfig(RegulariserConfig):
         256, ge=1, description="Width inside a block; `gru`: units; `hstu`: not used."
     )
     dropout: float = Field(0.3, ge=0, lt=1, description="Share of dropped units.")
+    attention_dropout: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Share of dropped weights of attention; None: as `dropout`. For "
+        "`transformer`, `ligr`, `bsarec` and `bert4rec`.",
+    )
     loss: Literal["softmax", "sampled_softmax", "in_batch", "gbce", "bce"] = Field(
         "softmax",
         description="`softmax`: exact, over the catalogue, in chunks; "
@@ -147,6 +158,11 @@ class RetrievalConfig(RegulariserConfig):
     )
     use_request_time: bool = Field(
         True, description="The query sees the time since the last event."
+    )
+    use_event_times: bool = Field(
+        True,
+        description="Retrieval sees when events happened; false: their order alone, "
+        "and no time of the request either.",
     )
     id_initializer: Literal["cooccurrence", "random"] = Field(
         "cooccurrence",
@@ -212,6 +228,12 @@ class RetrievalConfig(RegulariserConfig):
             raise ValueError(
                 "`label_smoothing` needs `loss=softmax`; leave it at 0 for others. "
                 f"Received: label_smoothing={self.label_smoothing}, loss={self.loss}."
+            )
+        if self.attention_dropout is not None and self.encoder not in ATTENTIVE:
+            raise ValueError(
+                f"`attention_dropout` is for the encoders {sorted(ATTENTIVE)}. "
+                f"Received: encoder={self.encoder}. Leave it out: `dropout` holds for "
+                "all."
             )
         check_regulariser(
             self,

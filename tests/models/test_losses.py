@@ -262,3 +262,30 @@ def test_sampled_softmax_keeps_the_contract_of_losses():
         mask=SEEN,
         expected=OF_LOGITS,
     )
+
+
+def test_exact_softmax_never_holds_the_logits_of_more_than_a_chunk():
+    num_positions, num_items, chunk_size = 50, 400, 8
+
+    def gradients(queries: tf.Tensor, candidates: tf.Tensor) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch((queries, candidates))
+            loss = chunked_softmax_loss(
+                queries,
+                candidates,
+                tf.zeros(num_items),
+                tf.zeros(num_positions, tf.int32),
+                tf.ones(num_positions),
+                chunk_size=chunk_size,
+            )
+        return tape.gradient(loss, (queries, candidates))
+
+    spec = [tf.TensorSpec((num_positions, DIM)), tf.TensorSpec((num_items, DIM))]
+    traced: Any = tf.function(gradients, input_signature=spec).get_concrete_function()
+    functions = [traced.graph, *(f.graph for f in traced.graph._functions.values())]
+    shapes = [
+        t.shape for g in functions for op in g.get_operations() for t in op.outputs
+    ]
+    wide = [s for s in shapes if s.rank == 2 and s[-1] == num_items]
+    assert wide, "The logits of a chunk are looked for in the wrong place."
+    assert all(s[0] is None or s[0] <= chunk_size for s in wide)

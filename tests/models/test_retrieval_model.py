@@ -111,6 +111,22 @@ def test_gradients_reach_every_weight():
         assert np.abs(tf.convert_to_tensor(gradient)).max() > 0, weight.name
 
 
+@pytest.mark.parametrize("encoder", ["transformer", "hstu"])
+def test_without_times_of_events_the_order_alone_counts(encoder):
+    early = {"timestamps": [[10, 20, 30]], "now": [40]}
+    late = {"timestamps": [[10, 9_000, 900_000]], "now": [9_000_000]}
+    items = [[2, 3, 2]]  # Repeats are scored by their age, too.
+    blind = toy_model(encoder=encoder, use_event_times=False)
+    np.testing.assert_array_equal(
+        scores_of(blind, items=items, **early), scores_of(blind, items=items, **late)
+    )
+    seeing = toy_model(encoder=encoder)
+    difference = scores_of(seeing, items=items, **early) - scores_of(
+        seeing, items=items, **late
+    )
+    assert np.abs(difference).max() > 1e-3
+
+
 def test_request_time_can_be_left_out_of_the_query():
     model = toy_model(use_request_time=False, repeat=False)
     inputs = {"items": [[2, 3]], "timestamps": [[10, 20]]}

@@ -43,6 +43,30 @@ def test_block_and_encoder_keep_the_contract_of_layers():
     segments = np.array([[1, 1, 1], [1, 1, 0]], np.int32)
     check_layer(
         TransformerEncoder,
-        {"num_layers": 2, "num_heads": 2, "feedforward_dim": 6, "dropout": 0.25},
+        {
+            "num_layers": 2,
+            "num_heads": 2,
+            "feedforward_dim": 6,
+            "dropout": 0.25,
+            "attention_dropout": 0.5,
+        },
         (x, segments),
     )
+
+
+@pytest.mark.parametrize(
+    ("dropout", "attention_dropout", "is_random"),
+    [(0.0, None, False), (0.5, None, True), (0.0, 0.5, True), (0.5, 0.0, True)],
+)
+def test_attention_has_a_dropout_of_its_own(dropout, attention_dropout, is_random):
+    block = TransformerBlock(1, 8, dropout=dropout, attention_dropout=attention_dropout)
+    x = tf.random.stateless_normal((1, 6, 4), (0, 0))
+    mask = causal_segment_mask(tf.ones((1, 6), tf.int32))
+    plain = block(x, mask).numpy()
+    in_training = block(x, mask, training=True).numpy()
+    assert (np.abs(in_training - plain).max() > 1e-3) == is_random
+    # A token that reads itself alone has one weight: without dropout it is 1.
+    alone = block._attend(x[:, :1], mask[:, :1, :1], training=True).numpy()
+    kept = block._attend(x[:, :1], mask[:, :1, :1], training=False).numpy()
+    if attention_dropout == 0.0:
+        np.testing.assert_allclose(alone, kept, atol=1e-6)

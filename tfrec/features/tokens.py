@@ -34,6 +34,11 @@ class Tokens(NamedTuple):
     positions: Leaf
     segment_ids: Leaf
 
+    def without_times(self) -> "Tokens":
+        """Returns the tokens as a log without times would give them."""
+        unknown = tf.zeros_like(self.timestamps)
+        return self._replace(timestamps=unknown, next_timestamps=unknown)
+
 
 def tokens_of(arrays: TokenArrays) -> Tokens:
     """Returns the tokens of a training batch, field by field; arrays stay arrays."""

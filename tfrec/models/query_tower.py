@@ -64,6 +64,7 @@ class QueryTower(tf.keras.layers.Layer):
         num_heads: Attention heads.
         feedforward_dim: Width of the feed-forward nets.
         dropout: Share of dropped units.
+        attention_dropout: Share of dropped weights of attention; None: as `dropout`.
         use_request_time: Whether a token knows when the next event happens.
         context_sizes: Vocabulary rows per categorical context attribute; 0 for
             a numeric one.
@@ -104,6 +105,7 @@ class QueryTower(tf.keras.layers.Layer):
         num_heads: int,
         feedforward_dim: int,
         dropout: float,
+        attention_dropout: float | None = None,
         use_request_time: bool,
         context_sizes: dict[str, int],
         has_search: bool = False,
@@ -122,6 +124,7 @@ class QueryTower(tf.keras.layers.Layer):
             "num_heads": num_heads,
             "feedforward_dim": feedforward_dim,
             "dropout": dropout,
+            "attention_dropout": attention_dropout,
             "use_request_time": use_request_time,
             "context_sizes": context_sizes,
             "has_search": has_search,
@@ -146,6 +149,7 @@ class QueryTower(tf.keras.layers.Layer):
             num_heads=num_heads,
             feedforward_dim=feedforward_dim,
             dropout=dropout,
+            attention_dropout=attention_dropout,
             max_tokens=max_history_length + 1,
         )
         self.context_layers = {

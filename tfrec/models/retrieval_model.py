@@ -103,6 +103,7 @@ class RetrievalModel(CatalogueModel):
             num_heads=config.num_heads,
             feedforward_dim=config.feedforward_dim,
             dropout=config.dropout,
+            attention_dropout=config.attention_dropout,
             use_request_time=config.use_request_time,
             context_sizes=context_sizes,
             has_search=item_table.text is not None,
@@ -336,6 +337,8 @@ class RetrievalModel(CatalogueModel):
         match_texts: tf.Tensor | None = None,
         targets: tf.Tensor | None = None,
     ) -> EncodedQueries:
+        if not self.settings.use_event_times:
+            tokens = tokens.without_times()
         match = None
         if self.text_match is not None and match_texts is not None:
             if searches is not None:

@@ -25,7 +25,8 @@ class TransformerBlock(tf.keras.layers.Layer):
     Args:
         num_heads: Attention heads; must divide the width of the input.
         feedforward_dim: Width between the two dense layers (GELU).
-        dropout: Share of dropped attention weights and outputs.
+        dropout: Share of dropped outputs.
+        attention_dropout: Share of dropped attention weights; None: as `dropout`.
         **kwargs: Passed to `tf.keras.layers.Layer`.
 
     Call arguments:
@@ -46,7 +47,13 @@ class TransformerBlock(tf.keras.layers.Layer):
     """
 
     def __init__(
-        self, num_heads: int, feedforward_dim: int, *, dropout: float, **kwargs: Any
+        self,
+        num_heads: int,
+        feedforward_dim: int,
+        *,
+        dropout: float,
+        attention_dropout: float | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.num_heads = num_heads
@@ -55,6 +62,10 @@ class TransformerBlock(tf.keras.layers.Layer):
         self.attention_norm = tf.keras.layers.LayerNormalization(epsilon=1e-6)
         self.feedforward_norm = tf.keras.layers.LayerNormalization(epsilon=1e-6)
         self.dropout = tf.keras.layers.Dropout(dropout)
+        self.attention_dropout_rate = attention_dropout
+        self.attention_dropout = tf.keras.layers.Dropout(
+            dropout if attention_dropout is None else attention_dropout
+        )
 
     def build(self, input_shape: Any) -> None:
         dim = int(input_shape[-1])
@@ -89,7 +100,7 @@ class TransformerBlock(tf.keras.layers.Layer):
         weights = tf.nn.softmax(logits)
         any_readable = tf.reduce_any(readable, axis=-1, keepdims=True)
         weights *= tf.cast(any_readable, weights.dtype)
-        weights = self.dropout(weights, training=training)
+        weights = self.attention_dropout(weights, training=training)
         mixed = tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])
         return self.output_projection(tf.reshape(mixed, [num_rows, num_tokens, dim]))
 
@@ -99,6 +110,7 @@ class TransformerBlock(tf.keras.layers.Layer):
             "num_heads": self.num_heads,
             "feedforward_dim": self.feedforward_dim,
             "dropout": self.dropout_rate,
+            "attention_dropout": self.attention_dropout_rate,
         }
 
 
@@ -110,6 +122,7 @@ class TransformerEncoder(tf.keras.layers.Layer):
         num_heads: Attention heads of a block.
         feedforward_dim: Width of its feed-forward net.
         dropout: Share of dropped units.
+        attention_dropout: Share of dropped attention weights; None: as `dropout`.
         **kwargs: Passed to `tf.keras.layers.Layer`.
 
     Call arguments:
@@ -122,7 +135,7 @@ class TransformerEncoder(tf.keras.layers.Layer):
     Returns:
         float `[num_rows, num_tokens, dim]`.
 
-    Relative to the paper: pre-norm, GELU, one shared dropout rate.
+    Relative to the paper: pre-norm, GELU, dropout rates as given.
 
     References:
         - Kang, McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018,
@@ -138,6 +151,7 @@ class TransformerEncoder(tf.keras.layers.Layer):
         feedforward_dim: int,
         *,
         dropout: float,
+        attention_dropout: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -145,8 +159,14 @@ class TransformerEncoder(tf.keras.layers.Layer):
         self.num_heads = num_heads
         self.feedforward_dim = feedforward_dim
         self.dropout_rate = dropout
+        self.attention_dropout_rate = attention_dropout
         self.blocks = [
-            self.block_class(num_heads, feedforward_dim, dropout=dropout)
+            self.block_class(
+                num_heads,
+                feedforward_dim,
+                dropout=dropout,
+                attention_dropout=attention_dropout,
+            )
             for _ in range(num_layers)
         ]
         self.norm = tf.keras.layers.LayerNormalization(epsilon=1e-6)
@@ -171,4 +191,5 @@ class TransformerEncoder(tf.keras.layers.Layer):
             "num_heads": self.num_heads,
             "feedforward_dim": self.feedforward_dim,
             "dropout": self.dropout_rate,
+            "attention_dropout": self.attention_dropout_rate,
         }

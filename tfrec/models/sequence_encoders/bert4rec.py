@@ -28,7 +28,7 @@ class Bert4RecEncoder(TransformerEncoder):
     `tfrec.data.cloze` lays into training batches and `tfrec.features.cloze_tokens`
     behind the history of a request.
 
-    Relative to the paper: pre-norm, one shared dropout rate, the loss that
+    Relative to the paper: pre-norm, the loss that
     `retrieval.loss` names, no dense layer before the product with the items.
 
     References:

@@ -23,6 +23,7 @@ def build_sequence_encoder(
     feedforward_dim: int,
     dropout: float,
     max_tokens: int,
+    attention_dropout: float | None = None,
 ) -> tf.keras.layers.Layer:
     """Builds a sequence encoder by its name.
 
@@ -41,20 +42,23 @@ def build_sequence_encoder(
         num_heads: Attention heads, or groups of channels; must divide `dim`.
         feedforward_dim: Width inside a block; units of the GRU.
         dropout: Share of dropped units.
+        attention_dropout: Share of dropped weights of attention, where it is a
+            softmax; None: as `dropout`.
         max_tokens: Largest number of tokens in a segment.
 
     Raises:
         ValueError: If there is no encoder of that name.
     """
     blocks = (num_layers, num_heads, feedforward_dim)
+    attention = {"attention_dropout": attention_dropout}
     builders: dict[str, Callable[..., tf.keras.layers.Layer]] = {
-        "transformer": partial(TransformerEncoder, *blocks),
-        "ligr": partial(LigrEncoder, *blocks),
+        "transformer": partial(TransformerEncoder, *blocks, **attention),
+        "ligr": partial(LigrEncoder, *blocks, **attention),
         "hstu": partial(HstuEncoder, num_layers, num_heads, max_tokens),
         "gru": partial(GruEncoder, num_layers, feedforward_dim),
-        "bsarec": partial(BsarecEncoder, *blocks),
+        "bsarec": partial(BsarecEncoder, *blocks, **attention),
         "mean": partial(MeanEncoder, *blocks),
-        "bert4rec": partial(Bert4RecEncoder, *blocks),
+        "bert4rec": partial(Bert4RecEncoder, *blocks, **attention),
     }
     if name not in builders:
         raise ValueError(
