@@ -4,7 +4,7 @@
         --out docs/results/beauty_ids.json [--seeds 3] [--work_dir runs/quality] \
         [dotted overrides]
     python -m benchmarks.quality --config configs/ml_100k.yaml \
-        --split leave_one_out --split by_time --out docs/results/ml_100k.json
+        --split leave_one_out --split by_time --out docs/results/ml_100k_splits.json
 
 Each seed is a run of its own (`python -m tfrec.train`), on one prepared dataset. A
 run that is already finished is read, not made again, so a broken-off benchmark goes

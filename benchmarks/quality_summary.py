@@ -47,6 +47,7 @@ def summarise(runs: Sequence[Path]) -> dict[str, Any]:
             "num_bootstrap": first["num_bootstrap"],
             **{name: first[name] for name in _COMMON if name != "split"},
             "evaluated": first["split"],
+            "skipped": first.get("skipped", {}),
         },
         "seeds": [result["seed"] for result in results],
         "leakage": first.get("leakage"),

@@ -171,7 +171,9 @@ def _search_section(result: Mapping[str, Any]) -> list[str]:
 def describe_protocol(result: Mapping[str, Any]) -> str:
     """Returns the sentences without which the figures mean nothing."""
     protocol = result["protocol"]
-    split = ", ".join(f"{name} {value}" for name, value in protocol["split"].items())
+    given = protocol["split"]
+    kept = {k: v for k, v in given.items() if k == "protocol" or _is_by_time(given)}
+    split = ", ".join(f"{name} {value}" for name, value in kept.items())
     seen = "removed" if protocol["exclude_seen"] else "kept"
     return (
         f"Split: {split}; targets {protocol['targets']} of the {protocol['evaluated']} "
@@ -181,7 +183,16 @@ def describe_protocol(result: Mapping[str, Any]) -> str:
         f"{result['seeds']}: models as mean ± standard deviation over seeds; in "
         f"brackets the {protocol['confidence']:.0%} bootstrap interval over users "
         f"({protocol['num_bootstrap']:,} resamples), its limits averaged over seeds."
+        + "".join(
+            f" `{name}` is left out: {reason}."
+            for name, reason in protocol.get("skipped", {}).items()
+        )
     )
+
+
+def _is_by_time(split: Mapping[str, Any]) -> bool:
+    """Whether the days of a split are used."""
+    return split["protocol"] == "by_time"
 
 
 def describe_runs(result: Mapping[str, Any]) -> str:

@@ -139,6 +139,25 @@ def test_page_names_command_protocol_commit_and_limits_around_the_mean(runs):
         assert words in page
 
 
+@pytest.mark.parametrize(("protocol", "days"), [("leave_one_out", 0), ("by_time", 2)])
+def test_page_tells_days_of_a_cut_in_time_and_what_was_left_out(
+    tmp_path, config, protocol, days
+):
+    split = config.data.split.model_copy(update={"protocol": protocol})
+    data = config.data.model_copy(update={"split": split})
+    run = write_run(
+        tmp_path / protocol,
+        config.model_copy(update={"data": data}),
+        seed=0,
+        ranking=0.2,
+        gap=(-0.1, -0.05),
+        skipped={"recent_pop": "the log has no timestamps"},
+    )
+    page = markdown({**summarise([run]), "command": "x"})
+    assert page.count("_days ") == days
+    assert "`recent_pop` is left out: the log has no timestamps." in page
+
+
 def test_windows_show_recall_at_20_and_repeats_apart(tmp_path, config):
     run = write_run(
         tmp_path / "window",
