@@ -198,7 +198,15 @@ def _gbce(
 ) -> tf.Tensor:
     """Every target is compared with the same uniform negatives: one matrix product.
 
+        loss of the logits - log(num_negatives)
+
+    Relative to the paper: the logits of normalised vectors start around 0, which says
+    that every other item is wanted. Lowered by the prior of one positive among so many,
+    they start where the paper's come to; the order of items is the same.
+
     References:
+        - Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017,
+          https://arxiv.org/abs/1708.02002 (starting from the prior).
         - Petrov, Macdonald, "gSASRec: Reducing Overconfidence in Sequential
           Recommendation Trained with Negative Sampling", RecSys 2023,
           https://arxiv.org/abs/2308.07192.
@@ -209,9 +217,10 @@ def _gbce(
     negatives = tf.unique(drawn)[0]
     compared = _compare(model, batch, negatives, training)
     mask = mask_accidental_hits(batch.target_items, negatives[tf.newaxis])
+    prior = tf.math.log(tf.cast(tf.size(negatives), tf.float32))
     return generalized_bce_loss(
-        paired_scores(compared.queries, compared.positives),
-        catalogue_scores(compared.queries, compared.negatives),
+        paired_scores(compared.queries, compared.positives) - prior,
+        catalogue_scores(compared.queries, compared.negatives) - prior,
         mask,
         batch.target_weights,
         positive_power=calibrated_positive_power(
