@@ -5,6 +5,7 @@ from typing import TypeVar
 import numpy as np
 import tensorflow as tf
 
+from tests.contracts import check_layer
 from tfrec.models.sequence_encoders.bsarec import BsarecBlock
 from tfrec.models.sequence_encoders.gru import GruEncoder
 from tfrec.models.sequence_encoders.hstu import HstuEncoder, RelativeBias
@@ -87,6 +88,10 @@ def recency_mean(y: np.ndarray, half_lives: np.ndarray) -> np.ndarray:
             weights = 0.5 ** ((i - np.arange(i + 1)) / half_life)
             result[0, i, of] = weights @ y[0, : i + 1, of] / weights.sum()
     return result
+
+
+def test_recency_mean_keeps_the_contract_of_layers():
+    check_layer(RecencyMean, {"num_groups": 2}, (X, MASK))
 
 
 def test_recency_mean_halves_the_weight_with_every_half_life():
