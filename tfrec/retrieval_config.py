@@ -148,10 +148,9 @@ class RetrievalConfig(RegulariserConfig):
     )
     recency_half_life_days: float | None = Field(
         None,
-        ge=0,
-        description="Training weight of an event halves with this age; 0: all alike. "
-        "None: by how fast what is popular changes in the training log; all alike "
-        "where it hardly does, or without times.",
+        gt=0,
+        description="Training weight of an event halves with this age; None: all "
+        "alike.",
     )
     augmentation: AugmentationConfig = AugmentationConfig()
 

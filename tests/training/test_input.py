@@ -18,7 +18,6 @@ from tfrec.training.input import (
     distributed_batches,
     endless_batches,
     make_builder,
-    recency_half_life_days,
 )
 
 NUM_USERS, LENGTH = 60, 10
@@ -171,22 +170,3 @@ def test_baskets_are_unordered_where_a_request_comes_before_them(
     times = [[10, 10, 10, 10] if basket else [10, 20, 30, 40]]
     sequences = make_sequences([[0, 1, 2, 3]], timestamps=times, splits=[[0] * 4])
     assert are_baskets_unordered(config, sequences) is expected
-
-
-@pytest.mark.parametrize(
-    ("setting", "expected"), [(None, 7.0), (30.0, 30.0), (0.0, None)]
-)
-def test_half_life_is_the_one_that_is_set_or_that_the_log_tells(
-    tmp_path, setting, expected
-):
-    config = make_config(tmp_path)
-    retrieval = config.retrieval.model_copy(update={"recency_half_life_days": setting})
-    config = config.model_copy(update={"retrieval": retrieval})
-    # An item a day, none of which comes back.
-    days = np.repeat(np.arange(100), 10)
-    sequences = make_sequences(
-        [(days // 4).tolist()],
-        timestamps=[(days * 86_400).tolist()],
-        splits=[[0] * len(days)],
-    )
-    assert recency_half_life_days(config, sequences) == expected

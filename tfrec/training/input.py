@@ -10,7 +10,6 @@ import tensorflow as tf
 from tfrec.config import ExperimentConfig
 from tfrec.data.batches import BatchArrays, BatchBuilder
 from tfrec.data.cloze import ClozeBatchBuilder
-from tfrec.data.popularity_drift import choose_half_life_days
 from tfrec.data.store import EventSequences, PreparedDataset
 from tfrec.data.views import ViewDrawer, view_kinds
 from tfrec.data.windows import Targets, find_targets, has_baskets
@@ -32,14 +31,6 @@ def are_baskets_unordered(config: ExperimentConfig, sequences: EventSequences) -
         is_cut = config.data.split.protocol == "by_time"
         return is_cut and has_baskets(sequences)
     return setting == "unordered"
-
-
-def recency_half_life_days(
-    config: ExperimentConfig, sequences: EventSequences
-) -> float | None:
-    """Returns the age at which an event counts half; None for all alike."""
-    setting = config.retrieval.recency_half_life_days
-    return choose_half_life_days(sequences) if setting is None else setting or None
 
 
 def make_builder(
@@ -72,7 +63,7 @@ def make_builder(
         sequences,
         schema,
         splits=splits,
-        recency_half_life_days=recency_half_life_days(config, sequences),
+        recency_half_life_days=retrieval.recency_half_life_days,
         simultaneous_unordered=are_baskets_unordered(config, sequences),
     )
     if not targets.weights.any():

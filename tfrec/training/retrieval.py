@@ -35,7 +35,6 @@ from tfrec.training.input import (
     batch_spec,
     distributed_batches,
     make_builder,
-    recency_half_life_days,
 )
 from tfrec.training.intents import IntentRefresh
 from tfrec.training.new_items import WithoutNewItems, fit_new_item_logit
@@ -205,8 +204,8 @@ def train_retrieval(
 
     How texts are compared is fitted last (`fit_text_match`), and then how much room
     new items get (`fit_new_item_logit`); the history says what came of them,
-    `text_match` and `new_items`, how many events an epoch reads, `training_events`,
-    and the age at which one counts half, `recency_half_life_days`.
+    `text_match` and `new_items`, and how many events an epoch reads,
+    `training_events`.
     """
     sequences = dataset.load_sequences()
     model = compile_retrieval_model(
@@ -238,7 +237,6 @@ def train_retrieval(
         more_callbacks=refreshes(config, sequences, model, ("train",), texts),
     )
     history["training_events"] = int((sequences.split == TRAIN).sum())
-    history["recency_half_life_days"] = recency_half_life_days(config, sequences)
     metric = config.evaluation.selection_metric
     about = fit_text_match(config, sequences, model, reader)
     if about:
