@@ -64,7 +64,10 @@ class HandMadeFeatures(tf.Module):
         """Returns float32 `[batch_size, num_candidates, num_features]`."""
         _, numbers = self.model.fields(inputs)
         crossed = cross_features(
-            inputs.request, inputs.candidate_index, self.model.item_table
+            inputs.request,
+            inputs.candidate_index,
+            self.model.item_table,
+            num_event_types=self.model.fields.num_event_types,
         )
         met = tf.stack([crossed.times_met, crossed.last_met_bucket], axis=-1)
         return tf.concat([numbers, tf.cast(met, tf.float32)], axis=-1)

@@ -224,6 +224,35 @@ def test_finished_runs_are_read_and_missing_ones_trained(
     assert not list((tmp_path / "results").glob("*.part"))
 
 
+def test_dataset_names_the_configuration_of_that_name(
+    runs, config, tmp_path, monkeypatch
+):
+    """Below `configs/` of the working folder; files given after it win."""
+    monkeypatch.chdir(tmp_path)
+    Path("configs").mkdir()
+    save_config(config, Path("configs/shop.yaml"))
+    Path("more.yaml").write_text("retrieval: {dropout: 0.25}")
+    called: list[list[str]] = []
+
+    def train(argv: list[str], *, check: bool) -> None:
+        called.append(argv)
+        raise subprocess.CalledProcessError(3, argv)
+
+    monkeypatch.setattr(subprocess, "run", train)
+    options = ["--dataset", "shop", "--config", "more.yaml", "--out", "out.json"]
+    assert quality.main([*options, "--work_dir", "other"]) == 1
+    (argv,) = called
+    files = [argv[i + 1] for i, part in enumerate(argv) if part == "--config"]
+    assert files == [str(Path("configs", "shop.yaml")), "more.yaml"]
+
+
+def test_unknown_dataset_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        quality.main(["--dataset", "shoes", "--out", "out.json"])
+    assert "shoes.yaml" in capsys.readouterr().err
+
+
 def test_run_of_another_configuration_is_refused(runs, config, tmp_path, capsys):
     arguments = command(config, tmp_path, "--retrieval.dropout", "0.5")
     assert quality.main(arguments) == 1

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.contracts import check_loss
 from tfrec.models.contrastive_losses import Contrast, contrastive_loss
 
 POSITIVES = [3, 0, 5, 2, 1]
@@ -120,3 +121,26 @@ def test_no_query_has_no_loss_and_no_gradient():
 def test_a_chunk_without_rows_is_refused():
     with pytest.raises(ValueError, match="num_rows=0"):
         loss_of(*(tf.constant(v, tf.float32) for v in vectors()), 0)
+
+
+def as_contrast(logits: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """One query, whose candidates are the unit vectors: its numbers are its logits."""
+    size = tf.size(logits)
+    return contrastive_loss(
+        logits,
+        Contrast(tf.eye(size), tf.range(size), mask[0]),
+        positive_columns=tf.argmax(labels, axis=1, output_type=tf.int32),
+        query_groups=tf.constant([-1]),
+        weights=tf.cast(tf.reduce_any(mask, axis=1), tf.float32),
+        num_rows=1,
+    )
+
+
+def test_contrastive_loss_keeps_the_contract_of_losses():
+    check_loss(
+        as_contrast,
+        logits=np.array([[1.0, -0.5, 2.0, 0.0]]),
+        labels=np.array([[0, 1, 0, 0]]),
+        mask=np.array([[True, True, False, True]]),
+        expected=np.log(np.exp(1.0) + np.exp(-0.5) + 1.0) + 0.5,
+    )

@@ -57,7 +57,7 @@ def candidates() -> np.ndarray:
 
 def test_comparisons_equal_those_of_all_pairs():
     table, past, index = catalogue(), past_requests(), candidates()
-    found = cross_features(past, tf.constant(index), table)
+    found = cross_features(past, tf.constant(index), table, num_event_types=1)
     history, times = past.item_index.numpy(), past.timestamps.numpy()
     recent = recency_weights(past.history_mask).numpy()
     tags = table.indices["tags"]

@@ -3,6 +3,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tests.contracts import check_loss
 from tfrec.models.label_smoothing import label_smoothing_term
 from tfrec.models.losses import chunked_softmax_loss
 
@@ -90,3 +91,24 @@ def test_no_position_gives_zero():
     empty = tf.zeros((0, DIM)), values["candidates"], values["bias"]
     term = label_smoothing_term(*empty, tf.zeros(0, tf.int32), tf.zeros(0))
     assert float(term) == 0.0
+
+
+def as_smoothing(logits: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """One position, whose items are the unit vectors: its numbers are its logits."""
+    return label_smoothing_term(
+        logits,
+        tf.eye(tf.size(logits)),
+        tf.where(mask[0], 0.0, -np.inf),
+        tf.argmax(labels, axis=1, output_type=tf.int32),
+        tf.cast(tf.reduce_any(mask, axis=1), tf.float32),
+    )
+
+
+def test_smoothing_keeps_the_contract_of_losses():
+    check_loss(
+        as_smoothing,
+        logits=np.array([[1.0, -0.5, 2.0, 0.0]]),
+        labels=np.array([[0, 1, 0, 0]]),
+        mask=np.array([[True, True, False, True]]),
+        expected=-0.5 - (1.0 - 0.5 + 0.0) / 3,  # The mean of what is a class.
+    )

@@ -8,10 +8,9 @@ import tensorflow as tf
 from tfrec.features.item_statistics import NUM_NEIGHBOURS
 from tfrec.features.item_table import ItemTable
 from tfrec.features.request import Request
-from tfrec.features.time_buckets import gap_bucket
 from tfrec.models.history_slots import HistorySlots, found_values
+from tfrec.models.meeting_features import RECENT_DECAY, find_meetings, type_pools
 
-RECENT_DECAY = 0.8  # Weight of an event against the one after it.
 NUM_NEIGHBOUR_EVENTS = 50  # Newest events whose neighbours are looked at.
 
 
@@ -51,20 +50,25 @@ def recency_weights(mask: tf.Tensor) -> tf.Tensor:
 
 
 def cross_features(
-    request: Request, candidate_index: tf.Tensor, item_table: ItemTable
+    request: Request,
+    candidate_index: tf.Tensor,
+    item_table: ItemTable,
+    *,
+    num_event_types: int,
 ) -> CrossFeatures:
     """Compares candidates with the history, attribute by attribute.
 
-    Per categorical, path or tags attribute: how much of the candidate's values the
-    history shares (rare values count more): the newest event, the recency-weighted
-    mean, and the plain mean over all events. Per number: the candidate's value, its
-    difference from the weighted mean of the history and from the newest event. Then
-    the log of the training count.
+    First the log of the training count. Per categorical, path or tags attribute: how
+    much of the candidate's values the history shares (rare values count more): the
+    recency-weighted mean, the newest event, the plain mean over all events, and those
+    of `type_pools`. Per number: the candidate's value, its difference from the weighted
+    mean of the history and from the newest event. Then the numbers of `find_meetings`.
 
     Args:
         request: Histories `[batch_size, history_length]`.
         candidate_index: int32 `[batch_size, num_candidates]`.
         item_table: The catalogue.
+        num_event_types: Event types of the schema.
     """
     mask = request.history_mask
     weights = recency_weights(mask)  # [batch_size, history_length]
@@ -73,7 +77,8 @@ def cross_features(
     pools = tf.stack([weights, newest], axis=1)  # [batch_size, 2, history_length]
     real = tf.cast(mask, tf.float32)
     even = tf.math.divide_no_nan(real, tf.reduce_sum(real, axis=1, keepdims=True))
-    all_pools = tf.concat([pools, even[:, tf.newaxis]], axis=1)
+    by_type = type_pools(request, num_event_types)
+    all_pools = tf.concat([pools, even[:, tf.newaxis], by_type], axis=1)
     numbers = [tf.expand_dims(_log_count(item_table, candidate_index), -1)]
     for name in item_table.indices:
         numbers.append(
@@ -87,23 +92,9 @@ def cross_features(
         numbers.append(
             _differences(values, known, candidate_index, request.item_index, pools)
         )
-    times_met, last = _last_meetings(request, candidate_index)
-    now = request.request_timestamp[:, tf.newaxis]
-    bucket = gap_bucket(now - last, (last > 0) & (now > 0))
-    return CrossFeatures(tf.concat(numbers, axis=2), times_met, bucket)
-
-
-def _last_meetings(
-    request: Request, candidate_index: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns int32 counts of meetings and the int64 time of the last; 0 for none."""
-    slots = HistorySlots(request.item_index)
-    place, met = slots.find(candidate_index)
-    met &= candidate_index > 1
-    count = slots.sums(tf.ones_like(request.item_index)[..., tf.newaxis])
-    last = slots.maxima(request.timestamps[..., tf.newaxis])
-    times_met = tf.squeeze(found_values(count, place, met), -1)
-    return times_met, tf.maximum(tf.squeeze(found_values(last, place, met), -1), 0)
+    met = find_meetings(request, candidate_index, num_event_types=num_event_types)
+    numbers.append(met.numbers)
+    return CrossFeatures(tf.concat(numbers, axis=2), met.times_met, met.last_met_bucket)
 
 
 def meetings(request: Request, candidate_index: tf.Tensor) -> tf.Tensor:

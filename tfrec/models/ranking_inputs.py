@@ -102,7 +102,7 @@ class RankingFields(tf.keras.layers.Layer):
         self.next_item = self._neighbours("next", num_rows)
         self.near = self._neighbours("near", num_rows)
         self.demand = self._frozen("demand", (num_rows, 2))
-        num_types = len(schema.event_types)
+        self.num_event_types = num_types = len(schema.event_types)
         small = config.attribute_dim
         self.type_table = _table(num_types + 2, embedding_dim, "type")
         self.event_gap_table = _table(NUM_GAP_BUCKETS, embedding_dim, "event_gap")
@@ -152,7 +152,12 @@ class RankingFields(tf.keras.layers.Layer):
     def call(self, inputs: RankingInputs) -> tuple[Fields, tf.Tensor]:
         request, query_embeddings, candidate_index, retrieval_scores = inputs
         candidates = tf.gather(self.items, candidate_index)
-        crossed = cross_features(request, candidate_index, self.item_table)
+        crossed = cross_features(
+            request,
+            candidate_index,
+            self.item_table,
+            num_event_types=self.num_event_types,
+        )
         query = matching_interests(query_embeddings, candidates)
         numbers = [
             retrieval_scores[..., tf.newaxis] / 10.0,

@@ -8,7 +8,6 @@ import tensorflow as tf
 from tfrec.features.item_table import ItemTable
 from tfrec.features.tokens import Tokens
 from tfrec.models.text_fusion import scaled_log_counts
-from tfrec.models.transformer import causal_segment_mask
 
 _START_HALF_LIFE = 3.0  # Events.
 _LEAST_SPREAD = 1e-3  # Of the greatest: directions with less are noise.
@@ -128,16 +127,20 @@ class TextMatch(tf.keras.layers.Layer):
             search: float32 `[num_queries, text_dim]`, encoded; zeros where nothing was
                 searched for. None: nobody searches.
         """
-        place = tf.range(tf.shape(texts)[1])
+        num_tokens = tf.shape(texts)[1]
+        row = query_tokens // num_tokens
+        steps = (query_tokens - row * num_tokens)[:, tf.newaxis] - tf.range(num_tokens)
+        segment = tf.gather(tokens.segment_ids, row)  # [num_queries, num_tokens]
+        own = tf.gather(tf.reshape(tokens.segment_ids, [-1]), query_tokens)
+        readable = (steps >= 0) & (segment > 0) & tf.equal(segment, own[:, tf.newaxis])
         # Later tokens are masked, but 2^+n must not overflow before.
-        steps = tf.maximum(place[:, tf.newaxis] - place, 0)
-        rate = np.log(2.0) * tf.exp(-self.log_half_life)
-        decay = tf.exp(-rate * tf.cast(steps, tf.float32))
-        readable = causal_segment_mask(tokens.segment_ids)
-        of_type = tf.exp(tf.gather(self.event_type, tokens.event_type_index))
-        weights = tf.where(readable, decay[tf.newaxis], 0.0) * of_type[:, tf.newaxis]
-        pooled = tf.reshape(tf.matmul(weights, texts), [-1, self.match_dim])
-        pooled = tf.gather(pooled, query_tokens)
+        age = tf.cast(tf.maximum(steps, 0), tf.float32)
+        decay = tf.exp(-np.log(2.0) * tf.exp(-self.log_half_life) * age)
+        of_type = tf.gather(self.event_type, tf.gather(tokens.event_type_index, row))
+        weights = tf.where(readable, decay * tf.exp(of_type), 0.0)
+        # By query, not by token: a request asks at its last token alone.
+        read = tf.matmul(weights[:, tf.newaxis], tf.gather(texts, row))
+        pooled = tf.squeeze(read, 1)
         if search is None:
             return pooled
         return pooled + self.search * self.embed(search)
