@@ -102,7 +102,8 @@ def in_visit(request: Request) -> tf.Tensor:
     following = tf.pad(then[:, 1:], [[0, 0], [0, 1]])
     following = tf.where(is_newest, request.request_timestamp[:, tf.newaxis], following)
     known = (then > 0) & (following > 0)
-    pauses = mask & ~(known & (following - then <= VISIT_GAP_SECONDS))
+    goes_on = known & (following - then <= VISIT_GAP_SECONDS)
+    pauses = mask & tf.logical_not(goes_on)
     pauses_left = tf.cumsum(tf.cast(pauses, tf.int32), axis=1, reverse=True)
     return mask & tf.equal(pauses_left, 0)
 
@@ -111,7 +112,7 @@ def _is_type(request: Request, num_event_types: int) -> tf.Tensor:
     """Returns bool `[batch_size, history_length, num_event_types]`."""
     types = tf.range(num_event_types) + NUM_SPECIAL_INDICES
     is_type = tf.equal(request.event_type_index[..., tf.newaxis], types)
-    return is_type & request.history_mask[..., tf.newaxis]
+    return is_type & tf.expand_dims(request.history_mask, -1)
 
 
 def _log_hours(now: tf.Tensor, then: tf.Tensor) -> tf.Tensor:
