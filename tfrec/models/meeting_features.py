@@ -98,7 +98,7 @@ def in_visit(request: Request) -> tf.Tensor:
     that is not known counts as a pause.
     """
     then, mask = request.timestamps, request.history_mask
-    is_newest = mask & ~tf.pad(mask[:, 1:], [[0, 0], [0, 1]])
+    is_newest = mask & tf.logical_not(tf.pad(mask[:, 1:], [[0, 0], [0, 1]]))
     following = tf.pad(then[:, 1:], [[0, 0], [0, 1]])
     following = tf.where(is_newest, request.request_timestamp[:, tf.newaxis], following)
     known = (then > 0) & (following > 0)
