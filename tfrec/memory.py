@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 # Parameters of `mallopt`, as in malloc.h of glibc.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
-# Heaps of threads are of 64 MB: with less than that as padding, an empty one is unmapped.
+# Threads have heaps of 64 MB: with less padding than that, empty ones are unmapped.
 _PADDING = 256 << 20
 
 
