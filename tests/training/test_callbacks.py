@@ -6,7 +6,12 @@ import pytest
 import tensorflow as tf
 
 from tfrec.config import OptimizerConfig
-from tfrec.training.callbacks import BestEpoch, StopOnNan, TrainingDivergedError
+from tfrec.training.callbacks import (
+    BestEpoch,
+    ProgressBar,
+    StopOnNan,
+    TrainingDivergedError,
+)
 from tfrec.training.fitting import LearningRate
 
 
@@ -97,3 +102,34 @@ def test_warm_up_rises_linearly_then_stays():
     assert rates == pytest.approx([0.1, 0.2, 0.4, 0.4, 0.4])
     at_once = LearningRate(config.model_copy(update={"warmup_steps": 0}))
     assert float(at_once(tf.constant(0))) == pytest.approx(0.4)
+
+
+def test_the_loss_of_a_step_is_not_fetched_from_the_device(tmp_path):
+    class Watched(BestEpoch):
+        kinds: list[type] = []
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.kinds.append(type(logs["loss"]))
+            super().on_train_batch_end(batch, logs)
+
+    model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(2,))])
+    model.epochs_done = tf.Variable(0, trainable=False)
+    model.compile("sgd", "mse")
+    best = Watched(
+        tmp_path,
+        metric="NDCG@10",
+        validate=lambda: {"NDCG@10": 0.5},
+        patience=1,
+        save=lambda: None,
+    )
+    bar = ProgressBar("toy", metric="NDCG@10", num_epochs=1, steps=2)
+    model.fit(
+        tf.ones((8, 2)),
+        tf.ones((8, 1)),
+        batch_size=4,
+        callbacks=[StopOnNan("toy"), best, bar],
+        verbose=0,
+    )
+    assert best.kinds
+    assert all(issubclass(kind, tf.Tensor) for kind in best.kinds)
+    assert best.history["loss"][0] > 0.0

@@ -12,9 +12,9 @@ class TrainableModel(tfrs.Model):
     """A `tfrs.Model` whose loss is the mean over all replicas.
 
     Gradients of lookups are made dense before the optimizer: nearly every row
-    of a table is touched in a step of the exact softmax, and Adam's sparse
-    update costs several times the dense one. `dense_gradients` turns it off for
-    large tables.
+    of a table is touched in a step of the exact softmax, and the dense update of
+    all rows is the faster one then. `dense_gradients` turns it off for large tables,
+    whose steps touch few (`LazyAdam`).
 
     The model itself computes in float32 whatever the global policy of Keras:
     losses, scores and times need it. Its towers and dense layers follow the policy.

@@ -24,11 +24,23 @@ VALIDATION_PREFIX = "validation_"
 EpochHook = Callable[[Mapping[str, list[float]]], None]
 
 
+class _StepCallback(tf.keras.callbacks.Callback):
+    """Is told of every step, and asks the device for its loss only when it wants to.
+
+    Keras fetches the loss of each step before it tells of it, which has the device
+    wait for Python, unless all callbacks with a hook for steps take tensors.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._supports_tf_logs = True
+
+
 class TrainingDivergedError(RuntimeError):
     """The loss, or a weight, is no longer a number."""
 
 
-class StopOnNan(tf.keras.callbacks.Callback):
+class StopOnNan(_StepCallback):
     """Ends training with an explanation when loss or weights are NaN or infinite.
 
     Once a step went wrong the weights, and every loss after it, stay NaN, so it is
@@ -54,7 +66,7 @@ class StopOnNan(tf.keras.callbacks.Callback):
             if not bool(tf.reduce_all(tf.math.is_finite(weight))):
                 self._stop(f"The weight '{weight.name}'", "no longer finite")
 
-    def _check(self, logs: Mapping[str, float] | None) -> None:
+    def _check(self, logs: Mapping[str, Any] | None) -> None:
         loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
             self._stop("The loss", str(loss))
@@ -79,7 +91,7 @@ class EpochCounter(tf.keras.callbacks.Callback):
         model.epochs_done.assign(epoch + 1)
 
 
-class BestEpoch(tf.keras.callbacks.Callback):
+class BestEpoch(_StepCallback):
     """Validates after each epoch, keeps the best weights, stops when none come.
 
     The loss of an epoch is the mean over its steps, its seconds are those of training
@@ -115,7 +127,7 @@ class BestEpoch(tf.keras.callbacks.Callback):
         self.patience = patience
         self.save = save
         self.history: dict[str, list[float]] = {}
-        self._losses: list[float] = []
+        self._losses: list[tf.Tensor] = []  # Fetched once an epoch.
         self._started = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -125,7 +137,7 @@ class BestEpoch(tf.keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Keeps the loss of a step."""
-        self._losses.append(float((logs or {})["loss"]))
+        self._losses.append((logs or {})["loss"])
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Reads what an earlier, killed process has left of this run."""
@@ -139,7 +151,7 @@ class BestEpoch(tf.keras.callbacks.Callback):
         """Validates and decides."""
         seconds = round(time.monotonic() - self._started, 3)
         metrics = {VALIDATION_PREFIX + k: float(v) for k, v in self.validate().items()}
-        loss = sum(self._losses) / len(self._losses)
+        loss = sum(float(loss) for loss in self._losses) / len(self._losses)
         own = {"epoch": epoch + 1, "seconds": seconds, "loss": loss}
         for name, value in {**own, **metrics}.items():
             self.history.setdefault(name, []).append(value)
@@ -164,7 +176,7 @@ class BestEpoch(tf.keras.callbacks.Callback):
         return len(values) - self.best_epoch if values else 0
 
 
-class ProgressBar(tf.keras.callbacks.Callback):
+class ProgressBar(_StepCallback):
     """One bar over all epochs, with the loss and the last validation.
 
     Args:
