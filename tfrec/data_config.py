@@ -16,6 +16,10 @@ class FrozenConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
+# `auto` takes numbers for seconds.
+TimeUnit = Literal["auto", "seconds", "milliseconds", "microseconds"]
+
+
 class TableConfig(FrozenConfig):
     """One table: where it lies and how it is written down.
 
@@ -185,7 +189,7 @@ class DataConfig(FrozenConfig):
         "`query`, and are read as events of the history. Needs `text`. Not among "
         "`event_types`.",
     )
-    timestamp_unit: Literal["auto", "seconds", "milliseconds"] = Field(
+    timestamp_unit: TimeUnit = Field(
         "auto", description="`auto`: ISO 8601 text, date columns or seconds."
     )
     time_zone: str = Field("UTC", description="Of timestamps that state none.")

@@ -152,7 +152,7 @@ def test_query_and_dwell_are_kept_with_their_events(prepare_rows: Prepare) -> No
     assert sequences.query_text.tolist() == ["red shoes", "", ""]
     assert sequences.dwell_seconds.tolist() == [0, 12.5, 0]
     text = "1 x value of 'dwell' that is no usable number"
-    assert dataset.manifest["warnings"][0] == text
+    assert dataset.manifest["warnings"][0].startswith(text)
 
 
 def test_parquet_and_json_lines_read_like_csv(

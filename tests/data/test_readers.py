@@ -191,11 +191,21 @@ def test_lines_that_end_differently_are_named_or_read(
     assert not (tmp_path / "prepared").exists()
 
 
+@pytest.mark.parametrize("other", ["item_id", "Item_ID"])
 def test_a_column_that_is_there_twice_is_named(
+    other: str, tmp_path: Path, make_config: Any
+) -> None:
+    (tmp_path / "log.csv").write_text(f"user_id,item_id,timestamp,{other}\nu,a,1,b\n")
+    with pytest.raises(ValueError, match=rf"log.csv' has \['{other}'.* Rename them"):
+        prepare(make_config(tmp_path / "log.csv"))
+
+
+def test_lines_that_end_in_carriage_returns_alone_are_explained(
     tmp_path: Path, make_config: Any
 ) -> None:
-    (tmp_path / "log.csv").write_text("user_id,item_id,timestamp,item_id\nu,a,1,b\n")
-    with pytest.raises(ValueError, match=r"log.csv' has \['item_id'\] more than once"):
+    text = (HEADER + "u,a,1\nu,b,2\n").replace("\n", "\r")
+    (tmp_path / "log.csv").write_bytes(text.encode())
+    with pytest.raises(ValueError, match=r"line feed.*log.csv.*carriage returns alone"):
         prepare(make_config(tmp_path / "log.csv"))
 
 

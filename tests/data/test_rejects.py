@@ -44,6 +44,9 @@ def test_unusable_rows_are_kept_with_file_row_and_reason(
         b"u,b,1569888000000": "timestamp in milliseconds "
         "(set data.timestamp_unit: milliseconds; where only some rows are so, write "
         "all in one unit)",
+        b"u,b,1569888000000000": "timestamp in microseconds "
+        "(set data.timestamp_unit: microseconds; where only some rows are so, write "
+        "all in one unit)",
         b"u,b": "too few columns (cut-off line?)",
         b"u,b,2,3": "too many columns",
         b"u,b\xff,2": "bytes that are not UTF-8",

@@ -39,9 +39,15 @@ def test_mixed_zones_become_one_time_line(prepare_rows: Prepare) -> None:
     assert found == {f"u{i}": seconds for i, seconds in enumerate(written.values())}
 
 
-def test_milliseconds_are_read_where_configured(prepare_rows: Prepare) -> None:
-    rows = [("u", "a", 1_569_888_000_999), ("u", "b", 1_569_888_001_000)]
-    dataset = prepare_rows(rows, timestamp_unit="milliseconds")
+@pytest.mark.parametrize(
+    ("unit", "factor"), [("milliseconds", 1_000), ("microseconds", 1_000_000)]
+)
+def test_finer_units_are_read_where_configured(
+    unit: str, factor: int, prepare_rows: Prepare
+) -> None:
+    times = (1_569_888_001 * factor - 1, 1_569_888_001 * factor)
+    rows = [("u", "a", times[0]), ("u", "b", times[1])]
+    dataset = prepare_rows(rows, timestamp_unit=unit)
     assert dataset.load_sequences().timestamps.tolist() == [
         1_569_888_000,
         1_569_888_001,
@@ -147,5 +153,6 @@ def test_prices_that_are_no_numbers_are_missing_and_counted(
     assert items == {"a": 1.5, "b": None}
     # nan, free, inf of a and none of b; an empty price is just missing.
     assert dataset.manifest["warnings"] == [
-        "4 x value of 'price' that is no usable number"
+        "4 x value of 'price' that is no usable number (expected such as 1234.5: "
+        "a point, no other sign, no currency)"
     ]

@@ -43,6 +43,8 @@ from tfrec.data.staging import (
 
 EVENTS, ITEMS = "data.events", "data.items"
 
+_NUMBERS = "(expected such as 1234.5: a point, no other sign, no currency)"
+
 
 @dataclass
 class LoadReport:
@@ -256,6 +258,6 @@ def _count_garbage(
     for row in counts.to_pylist():
         for bit, column in enumerate(columns):
             if row["garbage"] & 2**bit:
-                text = f"value of '{column}' that is no usable number"
+                text = f"value of '{column}' that is no usable number {_NUMBERS}"
                 result[text] = result.get(text, 0) + row["count"]
     return result

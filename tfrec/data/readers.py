@@ -250,11 +250,12 @@ def _store_rejects(view: str) -> str:
 
 def _header(file: str, config: TableConfig, *, name: str) -> tuple[str, ...]:
     columns = _read_header(file, config)
-    twice = sorted({c for c in columns if columns.count(c) > 1})
+    folded = [column.casefold() for column in columns]
+    twice = sorted({c for c in columns if folded.count(c.casefold()) > 1})
     if twice:
         raise ValueError(
-            f"`{name}` must have columns of different names. Received: '{file}' has "
-            f"{twice} more than once, in {list(columns)}. Rename one of each, or give "
+            f"`{name}` must have columns of different names, whatever their case. "
+            f"Received: '{file}' has {twice} in {list(columns)}. Rename them, or give "
             f"all names by `{name}.columns` with `header: false` and no header line."
         )
     return columns
@@ -264,6 +265,12 @@ def _read_header(file: str, config: TableConfig) -> tuple[str, ...]:
     with _open_binary(file) as stream:
         line = stream.readline(MAX_LINE_BYTES).decode("utf-8-sig", errors="replace")
     line = line.rstrip("\r\n")
+    if "\r" in line:
+        raise ValueError(
+            f"Lines must end in a line feed. Received: '{file}', whose lines end in "
+            "carriage returns alone, as old spreadsheets for the Mac write them. Save "
+            "it anew, or run: tr '\\r' '\\n' < old.csv > new.csv"
+        )
     if len(config.delimiter) != 1 or not config.quote:
         return tuple(line.split(config.delimiter))
     rows = csv.reader([line], delimiter=config.delimiter, quotechar=config.quote)

@@ -1,17 +1,22 @@
 """Turns raw values into ids, numbers and instants; says why one cannot be used."""
 
-from typing import Any, Literal
+from typing import Any
 
 import ibis
-import ibis.expr.datatypes as dt
 
 from tfrec.data.engine import MICROSECONDS, Column, microseconds
+from tfrec.data_config import TimeUnit
 
 # Spellings of "nothing" that databases and data frames leave in id columns.
 MISSING_IDS = ("nan", "null", "none", "\\n", "<na>")
 END_SECONDS = 4_102_444_800  # 2100-01-01: later instants are taken for errors.
-# 1e11 is the year 5138 in seconds and March 1973 in milliseconds.
-MILLISECOND_THRESHOLD = 100_000_000_000
+# Unit, its microseconds, and the range in which a number is taken for it: 1e11 is the
+# year 5138 in seconds and March 1973 in milliseconds, 1e14 the same a unit finer.
+_UNITS = (
+    ("seconds", MICROSECONDS, (1, 99_999_999_999)),
+    ("milliseconds", MICROSECONDS // 1_000, (100_000_000_000, 99_999_999_999_999)),
+    ("microseconds", 1, (100_000_000_000_000, float("inf"))),
+)
 _DATES = (19_000_101, 21_001_231)  # 20191001 is a day, not a second of 1970.
 
 NO_TIME = "no timestamp"
@@ -20,11 +25,10 @@ BAD_TIME = (
 )
 EARLY_TIME = "timestamp before 1970-01-01 00:00:01"
 LATE_TIME = "timestamp after 2099"
-MILLISECONDS_TIME = (
-    "timestamp in milliseconds (set data.timestamp_unit: milliseconds; where only some "
-    "rows are so, write all in one unit)"
+OTHER_UNIT_TIME = (
+    "timestamp in {0} (set data.timestamp_unit: {0}; where only some rows are so, "
+    "write all in one unit)"
 )
-SECONDS_TIME = "timestamp in seconds (set data.timestamp_unit: seconds)"
 DATE_TIME = "timestamp written as YYYYMMDD (write YYYY-MM-DD)"
 
 
@@ -96,9 +100,7 @@ def is_garbage(column: Column, number: Column) -> Column:
     return present.fill_null(False) & number.isnull()
 
 
-def as_instant(
-    column: Column, unit: Literal["auto", "seconds", "milliseconds"]
-) -> tuple[Column, Column]:
+def as_instant(column: Column, unit: TimeUnit) -> tuple[Column, Column]:
     """Reads timestamps.
 
     Args:
@@ -120,7 +122,7 @@ def as_instant(
         number = raw.cast("float64")
     else:
         instant = microseconds(raw)
-    factor = MICROSECONDS / 1000 if unit == "milliseconds" else MICROSECONDS
+    factor = next((f for name, f, _ in _UNITS if name == unit), MICROSECONDS)
     limit = END_SECONDS * MICROSECONDS / factor
     from_number: Any = ibis.ifelse(
         number.between(-limit, limit), (number * factor).round(), ibis.null("float64")
@@ -133,12 +135,12 @@ def as_instant(
 def _time_problem(raw: Any, number: Any, value: Any, unit: str) -> Column:
     is_number = number.notnull() & ~number.isnan() & ~number.isinf()
     cases: list[tuple[Any, str]] = [(raw.isnull(), NO_TIME)]
-    if unit == "milliseconds":
-        cases.append(
-            (is_number & number.between(1, MILLISECOND_THRESHOLD), SECONDS_TIME)
-        )
-    else:
-        cases.append((is_number & (number >= MILLISECOND_THRESHOLD), MILLISECONDS_TIME))
+    own = "seconds" if unit == "auto" else unit
+    cases += [
+        (is_number & number.between(*usual), OTHER_UNIT_TIME.format(name))
+        for name, _, usual in _UNITS
+        if name != own
+    ]
     if unit == "auto":
         cases.append((is_number & number.between(*_DATES), DATE_TIME))
     is_late = (value >= END_SECONDS * MICROSECONDS) | (is_number & (number > 0))
@@ -149,6 +151,3 @@ def _time_problem(raw: Any, number: Any, value: Any, unit: str) -> Column:
     ]
     found: Any = ibis.cases(*cases, else_=BAD_TIME)
     return found.nullif("")
-
-
-INDEX_TYPE = dt.int32

@@ -298,8 +298,9 @@ class RetrievalValidator:
             raise ValueError(
                 "There is nothing to validate on: no user has an event of a type of "
                 f"{list(config.experiment_schema.target_event_types)} in the "
-                "validation split. Lengthen `data.split.validation_days`, or choose "
-                "another `data.split.protocol`."
+                "validation split. See the warnings of `tfrec prepare`; then correct "
+                "times that lie in the future, lengthen `data.split.validation_days`, "
+                "or choose another `data.split.protocol`."
             )
         self.scorer: RetrievalScorer | None = None
 
