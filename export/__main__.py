@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from export import refresh_command
+from tfrec.file_errors import explain_error
 from tfrec.quiet import start_tensorflow_quietly
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with console.status("loading TensorFlow and the run") as status:
             report = _export(options, status.update)
     except (ExportGateError, OSError, ValueError) as error:
-        print(f"export: {error}", file=sys.stderr)
+        folder = options.model_dir or options.run
+        print(f"export: {explain_error(error, folder)}", file=sys.stderr)
         return 1
     console.print(_table(report))
     # Not wrapped, so that it can be copied.

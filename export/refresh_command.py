@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from tfrec.file_errors import explain_error
 from tfrec.quiet import start_tensorflow_quietly
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         report = _refresh(options, console, warnings.append)
     except (OSError, RuntimeError, ValueError) as error:
-        print(f"export refresh: {error}", file=sys.stderr)
+        print(f"export refresh: {explain_error(error, options.run)}", file=sys.stderr)
         return 1
     for text in warnings:
         print(f"Warning: {text}", file=sys.stderr)

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from tfrec.config import TextConfig
 from tfrec.config_file import load_config
+from tfrec.file_errors import explain_error
 from tfrec.quiet import start_tensorflow_quietly
 
 _PROGRAM = "tfrec compare-encoders"
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             config, encoders, hidden_share=options.hidden_share, folder=folder
         )
     except (OSError, ValueError, TrainingDivergedError) as error:
-        print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
+        print(f"{_PROGRAM}: error: {explain_error(error, folder)}", file=sys.stderr)
         return 1
     table = _table(rows, options.hidden_share)
     Console().print(table)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tfrec.file_errors import explain_error
 from tfrec.quiet import start_tensorflow_quietly
 
 _DESCRIPTION = (
@@ -39,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         recommender, dataset, config = load_recommender(options.run)
         evaluate_run(config, dataset, recommender, split=options.split)
     except (OSError, ValueError) as error:
-        print(f"tfrec evaluate: error: {error}", file=sys.stderr)
+        text = explain_error(error, options.run)
+        print(f"tfrec evaluate: error: {text}", file=sys.stderr)
         return 1
     return 0
 

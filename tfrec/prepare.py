@@ -14,6 +14,7 @@ from rich.table import Table
 from tfrec.config_file import load_config_and_options
 from tfrec.data.prepare import prepare
 from tfrec.data.store import PreparedDataset
+from tfrec.file_errors import explain_error
 
 _DESCRIPTION = (
     "Reads the event log and the catalogue that `data` in the configuration names, "
@@ -32,9 +33,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         dataset = prepare(config, overwrite=options.overwrite)
     except (OSError, ValueError, MemoryError, duckdb.Error) as error:
-        console.print(
-            f"tfrec.prepare: {error}", style="red", markup=False, soft_wrap=True
-        )
+        text = f"tfrec prepare: error: {explain_error(error, config.prepared_path)}"
+        console.print(text, style="red", markup=False, soft_wrap=True)
         return 1
     show(dataset, Console())
     return 0

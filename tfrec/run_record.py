@@ -135,8 +135,11 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Writes JSON under a temporary name, then renames it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     text = json.dumps(data, indent=2, ensure_ascii=False)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(path)
+    try:
+        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)  # There is one only after a failure.
 
 
 def _installed(name: str) -> str | None:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from tfrec.config_file import load_config
+from tfrec.file_errors import explain_error
 from tfrec.quiet import start_tensorflow_quietly
 
 INTERRUPTED = 130  # Exit code of shells for Ctrl-C: 128 + SIGINT.
@@ -24,7 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         train(config)
     except (OSError, ValueError, TrainingDivergedError) as error:
-        print(f"tfrec train: error: {error}", file=sys.stderr)
+        text = explain_error(error, config.run_path)
+        print(f"tfrec train: error: {text}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Stopped. The same command goes on where it was.", file=sys.stderr)

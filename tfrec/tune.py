@@ -13,6 +13,7 @@ from rich.console import Console
 
 from tfrec.config_file import load_config_and_options
 from tfrec.config_messages import ConfigError
+from tfrec.file_errors import explain_error
 
 INTERRUPTED = 130  # Exit code of shells for Ctrl-C: 128 + SIGINT.
 _PROGRAM = "tfrec tune"
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
         return 2
     except (OSError, ValueError, RuntimeError) as error:
-        print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
+        print(f"{_PROGRAM}: error: {explain_error(error, folder)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Stopped. The same command goes on where it was.", file=sys.stderr)
