@@ -200,7 +200,8 @@ def describe_runs(result: Mapping[str, Any]) -> str:
     minutes = ", ".join(f"{seconds / 60:.1f}" for seconds in result["seconds"])
     commits = ", ".join(commit[:12] for commit in result["git_commits"])
     dirty = ", with uncommitted changes" if result["git_dirty"] else ""
-    speeds = [speed for speed in result["events_per_second"] if speed is not None]
+    found = result.get("events_per_second", [])  # Records before it was kept: none.
+    speeds = [speed for speed in found if speed is not None]
     speed = ", ".join(f"{speed:,.0f}" for speed in speeds)
     learned = f"; retrieval learned {speed} events a second" if speeds else ""
     return (
