@@ -66,6 +66,34 @@ def test_bce_keeps_the_contract_of_losses():
     )
 
 
+@pytest.mark.parametrize("power", [1.0, 0.4])
+def test_gbce_keeps_the_contract_of_losses(power):
+    """The candidate with the label is the positive, the other real ones negatives."""
+
+    def loss(logits: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        chosen = tf.logical_and(labels > 0.0, mask)
+        return generalized_bce_loss(
+            tf.reduce_sum(tf.where(chosen, logits, 0.0), axis=1),
+            logits,
+            tf.logical_and(mask, labels == 0.0),
+            tf.cast(tf.reduce_any(chosen, axis=1), tf.float32),
+            positive_power=tf.fill([tf.shape(logits)[0]], power),
+        )
+
+    logits = np.array([[1.0, 0.0, -1.0], [0.5, 1.5, 3.0]])
+    softplus = np.log1p(np.exp([-1.0, 0.0, -1.0, -1.5, 0.5]))
+    # -power log s(x+) - sum log s(-x-), over the negatives and the positive.
+    first = (power * softplus[0] + softplus[1] + np.log1p(np.exp(-1.0))) / 3
+    second = (power * softplus[3] + softplus[4]) / 2
+    check_loss(
+        loss,
+        logits=logits,
+        labels=np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]),
+        mask=np.array([[True, True, True], [True, True, False]]),
+        expected=first + second,
+    )
+
+
 @pytest.mark.parametrize("logit", [1e4, -1e4])
 def test_extreme_positive_logits_stay_finite(logit):
     positive = tf.constant([logit])

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.contracts import check_loss
+from tfrec.models.contrastive_losses import Contrast, contrastive_loss
 from tfrec.models.interest_softmax import chunked_interest_loss
 from tfrec.models.losses import (
     chunked_softmax_loss,
@@ -264,28 +265,78 @@ def test_sampled_softmax_keeps_the_contract_of_losses():
     )
 
 
-def test_exact_softmax_never_holds_the_logits_of_more_than_a_chunk():
-    num_positions, num_items, chunk_size = 50, 400, 8
-
-    def gradients(queries: tf.Tensor, candidates: tf.Tensor) -> Any:
-        with tf.GradientTape() as tape:
-            tape.watch((queries, candidates))
-            loss = chunked_softmax_loss(
+def gradients_of(name: str, queries: tf.Tensor, candidates: tf.Tensor) -> Any:
+    """Gradients of a loss that is computed in chunks of 8 queries."""
+    num_queries, num_items = len(queries), len(candidates)
+    columns = tf.zeros(num_queries, tf.int32)
+    weights = tf.ones(num_queries)
+    with tf.GradientTape() as tape:
+        tape.watch((queries, candidates))
+        if name == "contrastive":
+            mask = tf.ones(num_items, tf.bool)
+            contrast = Contrast(candidates, tf.range(num_items), mask)
+            loss = contrastive_loss(
                 queries,
-                candidates,
-                tf.zeros(num_items),
-                tf.zeros(num_positions, tf.int32),
-                tf.ones(num_positions),
-                chunk_size=chunk_size,
+                contrast,
+                positive_columns=columns,
+                query_groups=tf.fill([num_queries], -1),
+                weights=weights,
+                num_rows=8,
             )
-        return tape.gradient(loss, (queries, candidates))
+        else:
+            bias = tf.zeros(num_items)
+            interests = tf.tile(queries[:, tf.newaxis], [1, 2, 1])
+            loss = (
+                chunked_interest_loss(
+                    interests, candidates, bias, columns, weights, chunk_size=2
+                )
+                if name == "interests"
+                else chunked_softmax_loss(
+                    queries, candidates, bias, columns, weights, chunk_size=8
+                )
+            )
+    return tape.gradient(loss, (queries, candidates))
 
-    spec = [tf.TensorSpec((num_positions, DIM)), tf.TensorSpec((num_items, DIM))]
-    traced: Any = tf.function(gradients, input_signature=spec).get_concrete_function()
+
+@pytest.mark.parametrize("name", ["softmax", "interests", "contrastive"])
+def test_chunked_losses_never_hold_the_logits_of_more_than_a_chunk(name):
+    num_queries, num_items, num_rows = 50, 400, 8
+    spec = [tf.TensorSpec((num_queries, DIM)), tf.TensorSpec((num_items, DIM))]
+    function: Any = tf.function(
+        lambda *given: gradients_of(name, *given), input_signature=spec
+    )
+    traced = function.get_concrete_function()
     functions = [traced.graph, *(f.graph for f in traced.graph._functions.values())]
     shapes = [
         t.shape for g in functions for op in g.get_operations() for t in op.outputs
     ]
-    wide = [s for s in shapes if s.rank == 2 and s[-1] == num_items]
+    wide = [s for s in shapes if s.rank and s.rank >= 2 and s[-1] == num_items]
     assert wide, "The logits of a chunk are looked for in the wrong place."
-    assert all(s[0] is None or s[0] <= chunk_size for s in wide)
+    for shape in wide:
+        rows = [size for size in shape[:-1] if size is not None]
+        assert np.prod(rows) <= num_rows, shape
+
+
+def test_items_of_minus_infinity_are_no_class(problem):
+    hidden = tf.constant([0.0, 0.0, -np.inf, 0.0, 0.0, -np.inf, 0.0])
+    shown = np.flatnonzero(np.isfinite(hidden))
+    columns = [int(np.flatnonzero(shown == p)[0]) for p in (4, 1, 6, 3, 0)]
+
+    def loss(candidates: tf.Tensor, bias: tf.Tensor, columns: tf.Tensor) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(candidates)
+            value = chunked_softmax_loss(
+                problem["queries"],
+                candidates,
+                bias,
+                columns,
+                problem["weights"],
+            )
+        return value, tf.convert_to_tensor(tape.gradient(value, candidates))
+
+    value, gradient = loss(problem["candidates"], hidden, problem["positives"])
+    fewer = tf.gather(problem["candidates"], shown)
+    expected, other = loss(fewer, tf.zeros(len(shown)), tf.constant(columns))
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    np.testing.assert_allclose(tf.gather(gradient, shown), other, atol=1e-5)
+    np.testing.assert_array_equal(tf.gather(gradient, [2, 5]), np.zeros((2, DIM)))

@@ -20,7 +20,6 @@ from tfrec.evaluation.intervals import percentile_intervals, resampled_sums
 from tfrec.evaluation.result import CONFIDENCE
 
 _NUM_AREA_BINS = 400  # Of scores, for the intervals of AUC alone.
-_LIST_METRICS = ("GAUC", "NDCG", "MAP")
 
 
 @dataclass(frozen=True)

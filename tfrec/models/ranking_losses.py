@@ -200,6 +200,10 @@ def regression_loss(
 
     Returns:
         One head; a term is one known target.
+
+    References:
+        - Hastie, Tibshirani, Friedman, "The Elements of Statistical Learning", 2nd
+          edition, 2009, section 2.4 (squared error estimates the conditional mean).
     """
     error = tf.where(known, predictions - targets, 0.0)
     count = tf.reduce_sum(tf.cast(known, predictions.dtype))

@@ -147,6 +147,13 @@ def pair_loss(
     Returns:
         float32 scalar, the weighted mean over the histories of this replica; 0 if
         none has two views.
+
+    References:
+        - Qiu et al., "Contrastive Learning for Representation Degeneration Problem in
+          Sequential Recommendation", WSDM 2022, https://arxiv.org/abs/2110.05730
+          (DuoRec; false negatives are left out here).
+        - Chen et al., "A Simple Framework for Contrastive Learning of Visual
+          Representations", ICML 2020, https://arxiv.org/abs/2002.05709 (NT-Xent).
     """
     num_queries = tf.shape(first)[0]
     own, groups = tf.concat([first, second], 0), tf.tile(target_items, [2])

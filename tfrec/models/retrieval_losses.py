@@ -49,7 +49,18 @@ class Comparison(NamedTuple):
 def total_loss(
     model: "RetrievalModel", batch: "RetrievalBatch", *, training: bool
 ) -> tf.Tensor:
-    """Returns the loss that `retrieval.loss` names, summed over weighted targets."""
+    """Returns the loss that `retrieval.loss` names, summed over weighted targets.
+
+    Args:
+        model: What encodes histories and candidates.
+        batch: Its targets are int32 `[num_targets]`, their weights float32 of the
+            same shape; a weight of 0 takes a target out. Losses over negatives draw
+            them, or take the other targets of the batch.
+        training: Whether ids and units are dropped.
+
+    Returns:
+        float32 scalar, not divided by the weights.
+    """
     return LOSSES[model.settings.loss](model, batch, training)
 
 
@@ -83,7 +94,9 @@ def _exact_loss(
         batch.target_weights,
     )
     known: dict[str, Any] = {
-        "repeat_columns": None if repeats is None else repeats.item_index - 2,
+        "repeat_columns": None
+        if repeats is None
+        else repeats.item_index - NUM_SPECIAL_INDICES,
         "repeat_logits": None if repeats is None else repeats.logits,
     }
     if model.settings.num_interests > 1:

@@ -22,11 +22,20 @@ class Bert4RecEncoder(TransformerEncoder):
 
         P(item at a masked place) = softmax(state[place] . candidates / temperature)
 
-    Arguments, call arguments and result are those of `TransformerEncoder`, but for
-    what a token reads: all of its own segment. A token that stands for an event
-    would so see its own answer; queries are read off masked tokens alone, which
-    `tfrec.data.cloze` lays into training batches and `tfrec.features.cloze_tokens`
-    behind the history of a request.
+    Arguments are those of `TransformerEncoder`. A token reads both ways, so one that
+    stands for an event would see its own answer; queries are read off masked tokens
+    alone, which `tfrec.data.cloze` lays into training batches and
+    `tfrec.features.cloze_tokens` behind the history of a request.
+
+    Call arguments:
+        x: float `[num_rows, num_tokens, dim]`, oldest first.
+        segment_ids: int32 `[num_rows, num_tokens]`, 0 is padding; a token reads
+            all of its own segment.
+        timestamps: Not read.
+        query_timestamps: Not read.
+
+    Returns:
+        float `[num_rows, num_tokens, dim]`.
 
     Relative to the paper: pre-norm, the loss that
     `retrieval.loss` names, no dense layer before the product with the items.

@@ -20,8 +20,16 @@ class BsarecBlock(TransformerBlock):
 
     Attention is itself a low-pass filter: deep stacks make all events alike. The
     filter passes what changes slowly (`low`, lasting interests) and, by the learned
-    beta of each channel, what changes fast. Arguments, masks and errors are those
-    of `TransformerBlock`.
+    beta of each channel, what changes fast. Arguments and errors are those of
+    `TransformerBlock`.
+
+    Call arguments:
+        x: float `[num_rows, num_tokens, dim]`.
+        mask: bool `[num_rows, num_tokens, num_tokens]`, True where the token of the
+            row may read that of the column.
+
+    Returns:
+        float `[num_rows, num_tokens, dim]`.
 
     Relative to the paper: `low` is a `RecencyMean` instead of the lowest frequencies
     of a Fourier transform. That transform runs over the whole padded sequence, so
@@ -67,8 +75,18 @@ class BsarecBlock(TransformerBlock):
 class BsarecEncoder(TransformerEncoder):
     """A stack of causal BSARec blocks with a last normalisation.
 
-    Arguments, call arguments and result are those of `TransformerEncoder`;
+    Arguments are those of `TransformerEncoder`;
     `num_heads` is also the number of half-lives of the filter.
+
+    Call arguments:
+        x: float `[num_rows, num_tokens, dim]`, oldest first.
+        segment_ids: int32 `[num_rows, num_tokens]`, 0 is padding; a token reads
+            its own segment up to itself.
+        timestamps: Not read.
+        query_timestamps: Not read.
+
+    Returns:
+        float `[num_rows, num_tokens, dim]`.
 
     References:
         - Shin et al., AAAI 2024, https://arxiv.org/abs/2312.10325.

@@ -21,6 +21,11 @@ class ResettingGRUCell(tf.keras.layers.GRUCell):
 
     Returns:
         The output and the new state.
+
+    References:
+        - Hidasi et al., "Session-based Recommendations with Recurrent Neural
+          Networks", ICLR 2016, https://arxiv.org/abs/1511.06939 (states are reset
+          where a session ends, so that rows hold several).
     """
 
     def build(self, input_shape: Any) -> None:

@@ -30,6 +30,10 @@ class RelativeBias(tf.keras.layers.Layer):
 
     Returns:
         float `[num_rows or 1, num_heads, num_tokens, num_tokens]`.
+
+    References:
+        - Zhai et al., "Actions Speak Louder than Words", ICML 2024,
+          https://arxiv.org/abs/2402.17152 (the relative attention bias).
     """
 
     def __init__(self, num_heads: int, max_tokens: int, **kwargs: Any) -> None:

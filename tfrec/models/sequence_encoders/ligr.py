@@ -47,8 +47,15 @@ class LigrBlock(TransformerBlock):
         x = x + sigmoid(H x) * dropout(ffn(norm(x))),   ffn(y) = W SwiGLU(y)
 
     A gate lets a block leave out what attention or the net says of an event, which
-    keeps deep stacks trainable. Arguments, masks and errors are those of
-    `TransformerBlock`.
+    keeps deep stacks trainable. Arguments and errors are those of `TransformerBlock`.
+
+    Call arguments:
+        x: float `[num_rows, num_tokens, dim]`.
+        mask: bool `[num_rows, num_tokens, num_tokens]`, True where the token of the
+            row may read that of the column.
+
+    Returns:
+        float `[num_rows, num_tokens, dim]`.
 
     References:
         - Borisyuk et al., "From Features to Transformers: Redefining Ranking for
@@ -74,7 +81,17 @@ class LigrBlock(TransformerBlock):
 class LigrEncoder(TransformerEncoder):
     """A stack of causal LiGR blocks with a last normalisation.
 
-    Arguments, call arguments and result are those of `TransformerEncoder`.
+    Arguments are those of `TransformerEncoder`.
+
+    Call arguments:
+        x: float `[num_rows, num_tokens, dim]`, oldest first.
+        segment_ids: int32 `[num_rows, num_tokens]`, 0 is padding; a token reads
+            its own segment up to itself.
+        timestamps: Not read.
+        query_timestamps: Not read.
+
+    Returns:
+        float `[num_rows, num_tokens, dim]`.
 
     Relative to the paper: as in eSASRec, a history of events with one loss on every
     position, no set-wise attention between candidates.

@@ -23,6 +23,10 @@ class FeedforwardBlock(tf.keras.layers.Layer):
 
     Returns:
         float `[..., dim]`.
+
+    References:
+        - Xiong et al., "On Layer Normalization in the Transformer Architecture",
+          ICML 2020, https://arxiv.org/abs/2002.04745 (pre-norm).
     """
 
     def __init__(self, feedforward_dim: int, *, dropout: float, **kwargs: Any) -> None:
