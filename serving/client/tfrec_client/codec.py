@@ -76,6 +76,12 @@ def encode_queries(
     """
     if not requests:
         raise InvalidRequestError("`requests` must hold at least one. Received: none.")
+    odd = next((r for r in requests if not isinstance(r, QueryRequest)), None)
+    if odd is not None:
+        raise InvalidRequestError(
+            "`requests` must hold requests, such as `RecommendationRequest(history)`. "
+            f"Received: {odd!r}."
+        )
     histories = [r.history for r in requests]
     context = [request.context or {} for request in requests]
     return {

@@ -16,6 +16,7 @@ from tfrec_client.errors import InvalidRequestError
 from tfrec_client.rules import ListRules, OrderRules
 
 DEFAULT_K = 10
+_MAX_DWELL_SECONDS = 3.4e38  # Of float32, in which they are sent.
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,10 @@ class Event:
         check_id("event_type", self.event_type)
         check_timestamp("timestamp", self.timestamp)
         dwell = self.dwell_seconds
-        if not is_number(dwell) or not 0 <= dwell < float("inf"):
+        if not is_number(dwell) or not 0 <= dwell <= _MAX_DWELL_SECONDS:
             raise InvalidRequestError(
-                "`dwell_seconds` must be a number of seconds, 0 or more. "
+                "`dwell_seconds` must be a number of seconds, 0 or more, and fit into "
+                "float32. "
                 f"Received: dwell_seconds={dwell!r}."
             )
 

@@ -80,6 +80,11 @@ def test_queries_say_who_asks_but_not_what_may_be_answered() -> None:
         encode_queries([], inputs)
 
 
+def test_what_is_no_request_is_named() -> None:
+    with pytest.raises(InvalidRequestError, match=r"RecommendationRequest.*'A-17'"):
+        encode_requests(["A-17"], {})  # type: ignore[list-item]
+
+
 @pytest.mark.parametrize(
     ("texts", "message"),
     [

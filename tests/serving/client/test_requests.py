@@ -21,6 +21,7 @@ HISTORY = (Event("a", "view", 100), Event("b", "cart", 100), Event("a", "view", 
         ({"dwell_seconds": -0.5}, "`dwell_seconds` must be a number of seconds"),
         ({"dwell_seconds": float("nan")}, "Received: dwell_seconds=nan"),
         ({"dwell_seconds": "1"}, "Received: dwell_seconds='1'"),
+        ({"dwell_seconds": 1e40}, "fit into float32"),
     ],
 )
 def test_a_bad_event_names_field_and_value(
