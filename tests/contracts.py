@@ -1,4 +1,4 @@
-"""What every layer and every loss must hold, one call each."""
+"""What every layer, loss and preprocessor must hold, one call each."""
 
 import inspect
 import tempfile
@@ -94,6 +94,60 @@ def check_loss(
     order = np.random.default_rng(0).permutation(logits.shape[-1])
     shuffled = _evaluate(loss, logits[:, order], labels[:, order], mask[:, order])
     np.testing.assert_allclose(shuffled, value, atol=atol, err_msg="permuted")
+
+
+def check_preprocessor(
+    function: Callable[..., Any],
+    inputs: Sequence[np.ndarray],
+    *,
+    resources: tf.Module | None = None,
+) -> None:
+    """Checks that what prepares inputs does the same wherever it runs.
+
+    A direct call, `tf.data` example by example, `tf.data` by batches, and a loaded
+    SavedModel give the same. Batches may be as wide as their longest example needs;
+    what is missing counts as zeros or "".
+
+    Args:
+        function: Takes tensors with a batch dimension of any size, gives one or a
+            structure of them.
+        inputs: Its arguments, three examples or more; bytes or str as object arrays.
+        resources: What holds the tables of the function, for the SavedModel.
+    """
+    tensors = tuple(tf.convert_to_tensor(value) for value in inputs)
+    assert len(inputs[0]) >= 3, "Give three examples, so that batches differ."
+    expected = [t.numpy() for t in tf.nest.flatten(function(*tensors))]
+    data = tf.data.Dataset.from_tensor_slices(tensors)
+    for size, way in ((1, "example by example"), (2, "by batches")):
+        parts = [tf.nest.flatten(part) for part in data.batch(size).map(function)]
+        for place, whole in enumerate(expected):
+            found = [_widened(part[place].numpy(), whole) for part in parts]
+            np.testing.assert_array_equal(np.concatenate(found), whole, err_msg=way)
+    spec = [tf.TensorSpec([None, *t.shape[1:]], t.dtype) for t in tensors]
+    module: Any = tf.Module()
+    module.resources = resources
+    module.run = tf.function(
+        lambda *given: dict(_numbered(function(*given))), input_signature=spec
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder)
+        loaded = tf.saved_model.load(folder).run(*tensors)
+    for place, whole in enumerate(expected):
+        found = loaded[str(place)].numpy()
+        np.testing.assert_array_equal(found, whole, err_msg="inside a SavedModel")
+
+
+def _numbered(outputs: Any) -> Any:
+    """Returns pairs of a number as text and a tensor: SavedModels want names."""
+    return ((str(n), t) for n, t in enumerate(tf.nest.flatten(outputs)))
+
+
+def _widened(values: np.ndarray, like: np.ndarray) -> np.ndarray:
+    """Fills up all axes but the first to those of `like`."""
+    sizes = zip(values.shape[1:], like.shape[1:], strict=True)
+    missing = [(0, 0), *((0, wide - narrow) for narrow, wide in sizes)]
+    filling = b"" if values.dtype == object else 0
+    return np.pad(values, missing, constant_values=filling)
 
 
 def _evaluate(

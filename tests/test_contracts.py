@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.contracts import check_layer, check_loss
+from tests.contracts import check_layer, check_loss, check_preprocessor
 from tfrec.models.target_attention import TargetAttention
 
 ROWS = np.random.default_rng(1).normal(size=(3, 4)).astype("float32")
@@ -150,3 +150,12 @@ def test_a_loss_that_overflows_fails() -> None:
             mask=MASK,
             expected=EXPECTED,
         )
+
+
+def test_preprocessors_that_look_at_the_batch_break_their_contract() -> None:
+    values = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], np.float32)
+    check_preprocessor(lambda x: 2.0 * x, [values])
+    with pytest.raises(AssertionError, match="example by example"):
+        check_preprocessor(lambda x: x - tf.reduce_mean(x, axis=0), [values])
+    with pytest.raises(AssertionError, match="three examples"):
+        check_preprocessor(lambda x: x, [values[:2]])

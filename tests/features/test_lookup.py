@@ -1,8 +1,10 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.contracts import check_preprocessor
 from tfrec.data.vocabulary import Vocabulary
 from tfrec.features.lookup import VocabularyLookup
 
@@ -62,3 +64,9 @@ def test_lookup_survives_the_file_it_was_made_from(tmp_path: Path):
     loaded = tf.saved_model.load(str(tmp_path / "model"))
     answer = loaded.signatures["serving_default"](value=tf.constant(["Bolt", "?"]))
     assert answer["output_0"].numpy().tolist() == [3, 1]
+
+
+def test_items_are_looked_up_the_same_everywhere(lookup: VocabularyLookup):
+    values = np.array([["a", ""], ["?", "b"], ["", ""]], object)
+    check_preprocessor(lookup.lookup, [values], resources=lookup)
+    check_preprocessor(lookup.tokens, [np.array([0, 1, 2, 3])], resources=lookup)

@@ -1,6 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
+from tests.contracts import check_preprocessor
 from tfrec.features.time_buckets import NUM_GAP_BUCKETS, gap_bucket
 
 
@@ -28,3 +29,9 @@ def test_bucket_is_the_bit_length_of_the_gap():
     buckets = gap_bucket(gap, tf.ones_like(gap, tf.bool))
     assert buckets.dtype == tf.int32
     np.testing.assert_array_equal(buckets, expected)
+
+
+def test_buckets_are_the_same_everywhere():
+    gaps = np.array([[0, 1], [59, 10**9], [-5, 7]])
+    known = np.array([[True, False], [True, True], [True, True]])
+    check_preprocessor(gap_bucket, [gaps, known])

@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.contracts import check_preprocessor
 from tfrec.text.clean import clean_text
 
 
@@ -62,3 +64,10 @@ def test_no_texts_and_tables_of_texts_keep_their_shape() -> None:
     assert clean_text(tf.constant([], tf.string)).shape == (0,)
     table = clean_text(tf.constant([["<b>a</b>"], ["b "]]))
     assert table.numpy().tolist() == [[b"a"], [b"b"]]
+
+
+def test_texts_are_cleaned_the_same_everywhere() -> None:
+    texts = np.array(
+        [b"<p>a &amp; b</p>", b"\xff", b"", "\u706f  \u5177".encode()], object
+    )
+    check_preprocessor(clean_text, [texts])

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 import transformers
 
+from tests.contracts import check_preprocessor
 from tests.text.helpers import VOCABULARY, write_vocabulary
 from tfrec.text.transformers_encoder import word_piece_tokenizer
 from tfrec.text.wordpiece import WordPieceTokenizer
@@ -156,3 +157,9 @@ def test_words_that_look_like_special_tokens_are_words(hugging_face: Any) -> Non
 def test_missing_special_token_is_named() -> None:
     with pytest.raises(ValueError, match=r"special token '\[CLS\]'"):
         WordPieceTokenizer(["[PAD]", "[UNK]", "a"], lower_case=True, max_length=8)
+
+
+def test_tokens_are_the_same_wherever_they_are_made() -> None:
+    tokenizer = wordpiece()
+    texts = np.array(["the red lamp, the lamp", "", "lamp", "<b>red</b>"], object)
+    check_preprocessor(tokenizer, [texts], resources=tokenizer)
