@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tfrec.config import ExperimentConfig
 from tfrec.config_file import read_config
 from tfrec.run_record import CONFIG_FILE, FINISHED_FILE, RETRIEVAL, VERSIONS_FILE
 
@@ -48,6 +49,7 @@ def summarise(runs: Sequence[Path]) -> dict[str, Any]:
             **{name: first[name] for name in _COMMON if name != "split"},
             "evaluated": first["split"],
             "skipped": first.get("skipped", {}),
+            "times": describe_times(config),
         },
         "seeds": [result["seed"] for result in results],
         "leakage": first.get("leakage"),
@@ -62,6 +64,15 @@ def summarise(runs: Sequence[Path]) -> dict[str, Any]:
         "git_commits": sorted({str(v.get("git_commit")) for v in versions}),
         "git_dirty": any(v.get("git_dirty") for v in versions),
     }
+
+
+def describe_times(config: ExperimentConfig) -> str:
+    """Says which times the models read, of events and of the request."""
+    if config.data.event_columns.timestamp is None:
+        return "the log has no times: models know its order alone"
+    if not config.retrieval.use_event_times:
+        return "retrieval reads no times, but the order of events"
+    return "models read the times of events and of the request"
 
 
 def _events_per_second(run: Path) -> float | None:

@@ -183,6 +183,7 @@ def describe_protocol(result: Mapping[str, Any]) -> str:
         f"{result['seeds']}: models as mean ± standard deviation over seeds; in "
         f"brackets the {protocol['confidence']:.0%} bootstrap interval over users "
         f"({protocol['num_bootstrap']:,} resamples), its limits averaged over seeds."
+        + (f" Times: {protocol['times']}." if "times" in protocol else "")
         + "".join(
             f" `{name}` is left out: {reason}."
             for name, reason in protocol.get("skipped", {}).items()

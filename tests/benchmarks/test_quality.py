@@ -158,6 +158,28 @@ def test_page_tells_days_of_a_cut_in_time_and_what_was_left_out(
     assert "`recent_pop` is left out: the log has no timestamps." in page
 
 
+@pytest.mark.parametrize(
+    ("column", "reads", "words"),
+    [
+        ("timestamp", True, "models read the times of events and of the request"),
+        ("timestamp", False, "retrieval reads no times, but the order of events"),
+        (None, True, "the log has no times: models know its order alone"),
+    ],
+)
+def test_page_says_which_times_the_models_read(tmp_path, config, column, reads, words):
+    columns = config.data.event_columns.model_copy(update={"timestamp": column})
+    data = config.data.model_copy(update={"event_columns": columns})
+    retrieval = config.retrieval.model_copy(update={"use_event_times": reads})
+    run = write_run(
+        tmp_path / "run",
+        config.model_copy(update={"data": data, "retrieval": retrieval}),
+        seed=0,
+        ranking=0.2,
+        gap=(-0.1, -0.05),
+    )
+    assert f"Times: {words}." in markdown({**summarise([run]), "command": "x"})
+
+
 def test_windows_show_recall_at_20_and_repeats_apart(tmp_path, config):
     run = write_run(
         tmp_path / "window",
