@@ -113,7 +113,7 @@ def test_the_loss_of_a_step_is_not_fetched_from_the_device(tmp_path):
             super().on_train_batch_end(batch, logs)
 
     model = tf.keras.Sequential([tf.keras.layers.Dense(1, input_shape=(2,))])
-    model.epochs_done = tf.Variable(0, trainable=False)
+    model.epochs_done = tf.Variable(tf.constant(0), trainable=False)
     model.compile("sgd", "mse")
     best = Watched(
         tmp_path,
