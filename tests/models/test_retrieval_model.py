@@ -196,7 +196,9 @@ def test_unknown_items_are_read_but_never_scored(model):
 
 def test_an_empty_history_is_scored(model):
     scores = scores_of(model, items=[[0, 0]], now=[50])
-    np.testing.assert_allclose(scores, scores_of(model, items=[[0]], now=[50]))
+    # Processors differ in the order in which they add up rows of two lengths.
+    narrow = scores_of(model, items=[[0]], now=[50])
+    np.testing.assert_allclose(scores, narrow, rtol=1e-5)
     assert np.isfinite(scores).all()
 
 
