@@ -103,9 +103,9 @@ class RetrievalConfig(RegulariserConfig):
     )
     transitions: bool = Field(
         False,
-        description="Scores items by how often they came right after the newest ones; "
-        "learned in fewer epochs. Needs `loss=softmax` and an encoder that reads "
-        "forwards.",
+        description="Gives a share of the probability to items that often came right "
+        "after the newest ones; learned in fewer epochs. Needs `loss=softmax`, an "
+        "encoder that reads forwards, and one interest.",
     )
     use_request_time: bool = Field(
         True, description="The query sees the time since the last event."
@@ -168,11 +168,12 @@ class RetrievalConfig(RegulariserConfig):
                 f"Received: loss={self.loss}."
             )
         fits = self.loss == "softmax" and self.encoder != "bert4rec"
-        if self.transitions and not fits:
+        if self.transitions and not (fits and self.num_interests == 1):
             raise ValueError(
-                "`transitions=true` needs `loss=softmax` and an encoder other than "
-                "`bert4rec`, which asks within a history. Leave it out. "
-                f"Received: loss={self.loss}, encoder={self.encoder}."
+                "`transitions=true` needs `loss=softmax`, `num_interests=1` and an "
+                "encoder other than `bert4rec`, which asks within a history. Leave it "
+                f"out. Received: loss={self.loss}, num_interests={self.num_interests}, "
+                f"encoder={self.encoder}."
             )
         if self.label_smoothing and self.loss != "softmax":
             raise ValueError(

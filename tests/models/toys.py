@@ -64,9 +64,9 @@ def toy_model(
 
 def count_toy_transitions(model: RetrievalModel) -> RetrievalModel:
     """Without counts the weights of transitions have no gradient."""
-    if model.transition_bias is not None:
+    if model.transition_mixture is not None:
         counted = count_followers(toy_sequences(), SCHEMA, model.num_items)
-        model.transition_bias.set_followers(counted)
+        model.transition_mixture.set_followers(counted)
     return model
 
 

@@ -67,14 +67,20 @@ def chunked_softmax_loss(
     *,
     repeat_columns: tf.Tensor | None = None,
     repeat_logits: tf.Tensor | None = None,
+    log_softmax_share: tf.Tensor | None = None,
+    log_other_mass: tf.Tensor | None = None,
     chunk_size: int | None = None,
 ) -> tf.Tensor:
     """Sums the exact softmax cross-entropy over a whole catalogue, in chunks.
 
         logits[p, j] = queries[p] . candidates[j] + candidate_bias[j]
                        + sum_s repeat_logits[p, s] [repeat_columns[p, s] = j]
-        loss         = sum_p weights[p] (logsumexp_j logits[p, j]
-                                         - logits[p, positive_columns[p]])
+        log P[p]     = logits[p, positive_columns[p]] - logsumexp_j logits[p, j]
+        loss         = - sum_p weights[p] log P[p]
+
+    Where the softmax is but one part of a mixture, in place of log P[p] stands
+
+        log(exp(log_softmax_share[p]) P[p] + exp(log_other_mass[p]))
 
     Never more than `chunk_size` rows of logits are held: the gradients are
     taken together with the loss of a chunk and only scaled on the way back.
@@ -88,6 +94,10 @@ def chunked_softmax_loss(
         repeat_columns: int32 `[num_positions, num_repeats]` columns that get an
             extra logit; negative ones are ignored. None for no extra logits.
         repeat_logits: float32, same shape.
+        log_softmax_share: float32 `[num_positions]`, finite, at most 0: log of the
+            share of the softmax in a mixture. None: the softmax is all there is.
+        log_other_mass: float32 `[num_positions]`, finite: log of what the other parts
+            of the mixture give to the positive, shares included.
         chunk_size: Positions whose logits exist at one time; None for as many as
             `CHUNK_LOGITS` holds, see `chunk_rows`.
 
@@ -113,6 +123,11 @@ def chunked_softmax_loss(
     if repeat_columns is None or repeat_logits is None:
         repeat_columns = tf.zeros([tf.shape(queries)[0], 0], tf.int32)
         repeat_logits = tf.zeros([tf.shape(queries)[0], 0])
+    if log_softmax_share is None or log_other_mass is None:
+        # No columns: the softmax is all there is.
+        mixture = tf.zeros([tf.shape(queries)[0], 0])
+    else:
+        mixture = tf.stack([log_softmax_share, log_other_mass], axis=1)
     columns = tf.stop_gradient(repeat_columns)
     # Under a strategy a variable itself would not pass for a tensor of the gradient.
     queries, candidates, candidate_bias = map(
@@ -120,16 +135,20 @@ def chunked_softmax_loss(
     )
 
     @tf.custom_gradient
-    def loss_with_gradients(queries, candidates, candidate_bias, repeat_logits):
+    def loss_with_gradients(
+        queries, candidates, candidate_bias, repeat_logits, mixture
+    ):
         loss, gradients = _softmax_over_chunks(
-            (queries, positive_columns, weights, columns, repeat_logits),
+            (queries, positive_columns, weights, columns, repeat_logits, mixture),
             candidates,
             candidate_bias,
             chunk_size,
         )
         return loss, lambda upstream: tuple(upstream * g for g in gradients)
 
-    loss: Any = loss_with_gradients(queries, candidates, candidate_bias, repeat_logits)
+    loss: Any = loss_with_gradients(
+        queries, candidates, candidate_bias, repeat_logits, mixture
+    )
     return loss  # The stub keeps the signature of the undecorated function.
 
 
@@ -155,42 +174,41 @@ def _softmax_over_chunks(
     dimension, and the positives, a single cell per row, are taken off the gradient
     of the catalogue once, behind the loop.
     """
-    queries, positive_columns, weights, _, repeat_logits = rows
+    queries, positive_columns, _, _, repeat_logits, mixture = rows
     num_positions = tf.shape(queries)[0]
     with_one = tf.pad(queries, [[0, 0], [0, 1]], constant_values=1.0)
     with_bias = tf.concat([candidates, candidate_bias[:, tf.newaxis]], axis=1)
     # At least one, if empty: an empty list of parts has no shape to join.
     num_chunks = tf.maximum((num_positions + chunk_size - 1) // chunk_size, 1)
     per_row = [
-        tf.TensorArray(tf.float32, num_chunks, infer_shape=False) for _ in range(2)
+        tf.TensorArray(tf.float32, num_chunks, infer_shape=False) for _ in range(4)
     ]
 
-    def body(i, loss, gradient, query_parts, repeat_parts):
+    def body(i, loss, gradient, *parts):
         start, stop = i * chunk_size, tf.minimum((i + 1) * chunk_size, num_positions)
         part = [values[start:stop] for values in (with_one, *rows[1:])]
-        chunk_loss, d_query, d_with_bias, d_repeat = _softmax_chunk(*part, with_bias)
-        return (
-            i + 1,
-            loss + chunk_loss,
-            gradient + d_with_bias,
-            query_parts.write(i, d_query),
-            repeat_parts.write(i, d_repeat),
-        )
+        chunk_loss, d_with_bias, *of_rows = _softmax_chunk(*part, with_bias)
+        written = [p.write(i, value) for p, value in zip(parts, of_rows, strict=True)]
+        return i + 1, loss + chunk_loss, gradient + d_with_bias, *written
 
-    _, loss, gradient, d_queries, d_repeats = tf.while_loop(
+    _, loss, gradient, *of_rows = tf.while_loop(
         lambda i, *_: i < num_chunks,
         body,
         (0, 0.0, tf.zeros_like(with_bias), *per_row),
         parallel_iterations=1,  # More would hold the logits of several chunks.
     )
+    d_queries, d_repeats, d_mixture, shares = of_rows
     gradient = tf.tensor_scatter_nd_sub(
-        gradient, positive_columns[:, tf.newaxis], with_one * weights[:, tf.newaxis]
+        gradient,
+        positive_columns[:, tf.newaxis],
+        with_one * tf.reshape(shares.concat(), [num_positions, 1]),
     )
     gradients = (
         tf.reshape(d_queries.concat(), tf.shape(with_one))[:, :-1],
         gradient[:, :-1],
         gradient[:, -1],
         tf.reshape(d_repeats.concat(), [num_positions, tf.shape(repeat_logits)[1]]),
+        tf.reshape(d_mixture.concat(), [num_positions, tf.shape(mixture)[1]]),
     )
     return loss, gradients
 
@@ -201,6 +219,7 @@ def _softmax_chunk(
     weights: tf.Tensor,
     repeat_columns: tf.Tensor,
     repeat_logits: tf.Tensor,
+    mixture: tf.Tensor,
     with_bias: tf.Tensor,
 ) -> tuple[tf.Tensor, ...]:
     """Returns the loss of some positions and its gradients.
@@ -208,7 +227,6 @@ def _softmax_chunk(
     That of the catalogue still lacks the positives. One fused softmax costs half of
     what a maximum, exponentials and their sum cost one by one.
     """
-    weighted = weights[:, tf.newaxis]
     logits = tf.matmul(with_one, with_bias, transpose_b=True)
     places = tf.where(repeat_columns >= 0)  # [num_valid, 2]
     cells = tf.stack(
@@ -229,6 +247,18 @@ def _softmax_chunk(
         ),
         lambda: -tf.math.log(of_positives),
     )
+    d_mixture = tf.zeros_like(mixture)
+    if mixture.shape[1] != 0:
+        # An item that the other part explains moves the softmax that much less.
+        log_softmax, log_other = mixture[:, 0] - losses, mixture[:, 1]
+        losses = -tf.reduce_logsumexp(tf.stack([log_softmax, log_other]), axis=0)
+        share = tf.exp(log_softmax + losses)
+        d_mixture = tf.stack([-share, share - 1.0], axis=1) * weights[:, tf.newaxis]
+        total = tf.reduce_sum(losses * weights)
+        weights *= share
+    else:
+        total = tf.reduce_sum(losses * weights)
+    weighted = weights[:, tf.newaxis]
     d_repeat = tf.zeros_like(repeat_logits)
     if has_repeats:
         row = cells[:, 0]
@@ -239,7 +269,7 @@ def _softmax_chunk(
     d_query = tf.matmul(probabilities, with_bias)
     d_query = (d_query - tf.gather(with_bias, positive_columns)) * weighted
     d_with_bias = tf.matmul(probabilities, with_one * weighted, transpose_a=True)
-    return tf.reduce_sum(losses * weights), d_query, d_with_bias, d_repeat
+    return total, d_with_bias, d_query, d_repeat, d_mixture, weights
 
 
 def sampled_softmax_loss(

@@ -109,14 +109,17 @@ class RefreshedRecommender(TrainedRecommender):
 
     def scores_of(self, encoded: EncodedQueries) -> tf.Tensor:
         """Returns scores over the catalogue, see the class."""
-        scores = self.retrieval.scores(encoded, self._candidates, self._bias)
-        trained = scores[:, : self.num_trained]
+        logits = self.retrieval.logits(encoded, self._candidates, self._bias)
+        trained = logits[:, : self.num_trained]
         if self._has_replaced:
             queries = self.retrieval.query_keys(encoded)
             before = catalogue_scores(queries, self._replaced)
             before += self._replaced_bias
             trained = tf.concat([trained + self._mask, before], axis=1)
-        return scores - tf.reduce_logsumexp(trained, axis=1, keepdims=True)
+        scores = logits - tf.reduce_logsumexp(trained, axis=1, keepdims=True)
+        if encoded.transitions is None:
+            return scores
+        return encoded.transitions.mixed_with(scores)
 
 
 def copy_weights(

@@ -27,11 +27,6 @@ class RepeatLogits(NamedTuple):
     item_index: tf.Tensor
     logits: tf.Tensor
 
-    def beside(self, other: "RepeatLogits") -> "RepeatLogits":
-        """Returns the columns of both."""
-        pairs = zip(self, other, strict=True)
-        return RepeatLogits(*(tf.concat(pair, axis=1) for pair in pairs))
-
 
 class RepeatBias(tf.keras.layers.Layer):
     """Scores known items by how often, when and how they were last met.

@@ -7,6 +7,7 @@ import tensorflow as tf
 from tfrec.features.request import Leaf
 from tfrec.features.tokens import Tokens
 from tfrec.models.repeat_bias import RepeatLogits
+from tfrec.models.transition_mixture import Transitions
 
 
 class RetrievalBatch(NamedTuple):
@@ -51,8 +52,11 @@ class EncodedQueries(NamedTuple):
         repeats: Extra logits of known items; None where the model has none.
         match: float32 `[num_queries, match_dim]`, what texts are compared with, see
             `TextMatch`; None where the model has none.
+        transitions: What came next after the newest items; None where the model has
+            no `TransitionMixture`.
     """
 
     embeddings: tf.Tensor
     repeats: RepeatLogits | None
     match: tf.Tensor | None = None
+    transitions: Transitions | None = None

@@ -106,8 +106,16 @@ def _exact_loss(
             label_smoothing=model.settings.label_smoothing,
             chunk_size=model.settings.softmax_chunk_size,
         )
+    transitions = encoded.transitions
+    mixture: dict[str, Any] = {}
+    if transitions is not None:
+        mixture["log_softmax_share"] = transitions.log_softmax_share
+        mixture["log_other_mass"] = transitions.log_mass(batch.target_items)
     loss = chunked_softmax_loss(
-        *compared, **known, chunk_size=model.settings.softmax_chunk_size
+        *compared,
+        **known,
+        **mixture,
+        chunk_size=model.settings.softmax_chunk_size,
     )
     if model.settings.label_smoothing:
         term = label_smoothing_term(*compared, **known)

@@ -25,21 +25,22 @@ from tfrec.models.retrieval_losses import total_loss
 from tfrec.models.streaming_frequency import StreamingFrequency
 from tfrec.models.text_sequence import SequencePooling
 from tfrec.models.trained_texts import TrainedTexts
-from tfrec.models.transition_bias import TransitionBias
+from tfrec.models.transition_mixture import TransitionMixture
 from tfrec.schema import NUM_SPECIAL_INDICES, Schema
 
 
 class RetrievalModel(CatalogueModel):
     """Scores the catalogue for a history with two towers.
 
-        score(query, i) = query . candidate(i) / temperature + bias(i) + repeat(i)
-                          + transition(i) + match(query, i)
+        logit(query, i) = query . candidate(i) / temperature + bias(i) + repeat(i)
+                          + match(query, i)
 
-    `bias` is how popular the item is on its own, `repeat` and `transition` (both
-    optional) what `RepeatBias` says of items already met and `TransitionBias` of what
-    comes next after the newest ones, `match` (with texts) what `TextMatch` says
-    of their texts: it is fitted when all else is trained, and left out until then. With
+    `bias` is how popular the item is on its own, `repeat` (optional) what `RepeatBias`
+    says of items already met, `match` (with texts) what `TextMatch` says of their
+    texts: it is fitted when all else is trained, and left out until then. With
     several interests the product is the greatest of those of the query's vectors.
+    Scores are the logits or, with transitions, the log of a mixture of their softmax
+    with what came next after the newest items, see `TransitionMixture`.
 
     Args:
         config: The model's configuration.
@@ -128,8 +129,8 @@ class RetrievalModel(CatalogueModel):
             if has_repeat_bias
             else None
         )
-        self.transition_bias = (
-            TransitionBias(self.num_items, dtype=tf.float32)
+        self.transition_mixture = (
+            TransitionMixture(self.num_items, dtype=tf.float32)
             if config.transitions
             else None
         )
@@ -246,15 +247,27 @@ class RetrievalModel(CatalogueModel):
             candidate_keys: What `candidate_keys()` gives.
             item_bias: What `item_bias()` gives; None works it out.
         """
-        scores = catalogue_scores(self.query_keys(encoded), candidate_keys)
-        scores += self.item_bias() if item_bias is None else item_bias
+        logits = self.logits(encoded, candidate_keys, item_bias)
+        if encoded.transitions is None:
+            return logits
+        return encoded.transitions.mixed_with(tf.nn.log_softmax(logits))
+
+    def logits(
+        self,
+        encoded: EncodedQueries,
+        candidate_keys: tf.Tensor,
+        item_bias: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Returns the scores without transitions; arguments are those of `scores`."""
+        logits = catalogue_scores(self.query_keys(encoded), candidate_keys)
+        logits += self.item_bias() if item_bias is None else item_bias
         if encoded.repeats is None:
-            return scores
+            return logits
         places = tf.where(encoded.repeats.item_index > 0)  # [num_valid, 2], int64
         column = tf.gather_nd(encoded.repeats.item_index, places) - NUM_SPECIAL_INDICES
         cells = tf.stack([places[:, 0], tf.cast(column, tf.int64)], axis=1)
         extra = tf.gather_nd(encoded.repeats.logits, places)
-        return tf.tensor_scatter_nd_add(scores, cells, extra)
+        return tf.tensor_scatter_nd_add(logits, cells, extra)
 
     def call(self, batch: RetrievalBatch, training: bool = False) -> tf.Tensor:
         """Returns the mean loss of a batch; in training, with the regulariser."""
@@ -370,12 +383,12 @@ class RetrievalModel(CatalogueModel):
             repeats = self.repeat_bias(
                 mean_interest(queries), query_tokens, tokens, occurrences, items
             )
-        if self.transition_bias is not None:
-            transitions = self.transition_bias(
+        transitions = None
+        if self.transition_mixture is not None:
+            transitions = self.transition_mixture(
                 mean_interest(queries), query_tokens, tokens, targets
             )
-            repeats = transitions if repeats is None else repeats.beside(transitions)
-        return EncodedQueries(queries, repeats, match)
+        return EncodedQueries(queries, repeats, match, transitions)
 
 
 def _of_tokens(match_texts: tf.Tensor | None, tokens: Tokens) -> tf.Tensor | None:

@@ -183,9 +183,9 @@ def count_transitions(
     splits: tuple[str, ...] = ("train",),
 ) -> None:
     """Sets what came next after what, if the model scores by it."""
-    if model.transition_bias is not None:
+    if model.transition_mixture is not None:
         schema = config.experiment_schema
-        model.transition_bias.set_followers(
+        model.transition_mixture.set_followers(
             count_followers(sequences, schema, model.num_items, splits=splits)
         )
 
