@@ -40,7 +40,10 @@ def run(folder: Path) -> Run:
 
 @pytest.fixture(scope="module")
 def run_without_text(folder: Path) -> Run:
+    """With transitions: their part must not move when the catalogue grows."""
     config = shop_config(folder, has_text=False)
+    retrieval = config.retrieval.model_copy(update={"transitions": True})
+    config = config.model_copy(update={"retrieval": retrieval})
     train(config)
     return Run(config.run_path, *load_recommender(config.run_path))
 

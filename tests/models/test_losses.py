@@ -53,12 +53,26 @@ def plain_loss(problem: dict[str, tf.Tensor]) -> tf.Tensor:
     logits += tf.einsum("ps,psn->pn", problem["repeat_logits"], places)
     log_probability = tf.nn.log_softmax(logits)
     chosen = tf.gather(log_probability, problem["positives"], batch_dims=1)
+    if "log_softmax_share" in problem:
+        of_softmax = problem["log_softmax_share"] + chosen
+        parts = tf.stack([of_softmax, problem["log_other_mass"]])
+        chosen = tf.reduce_logsumexp(parts, axis=0)
     return -tf.reduce_sum(problem["weights"] * chosen)
 
 
+@pytest.mark.parametrize("is_mixture", [False, True])
 @pytest.mark.parametrize("chunk_size", [1, 2, 5, 64])
-def test_chunked_softmax_has_value_and_gradients_of_the_full_one(problem, chunk_size):
-    names = ("queries", "candidates", "bias", "repeat_logits")
+def test_chunked_softmax_has_value_and_gradients_of_the_full_one(
+    problem, chunk_size, is_mixture
+):
+    mixture = {
+        "log_softmax_share": tf.math.log([0.9, 0.5, 0.7, 0.2, 0.999]),
+        "log_other_mass": tf.math.log([0.05, 0.3, 1e-30, 0.1, 0.0005]),
+    }
+    if not is_mixture:
+        mixture = {}
+    problem = {**problem, **mixture}
+    names = ("queries", "candidates", "bias", "repeat_logits", *mixture)
     sources = [problem[name] for name in names]
 
     @tf.function
@@ -75,6 +89,7 @@ def test_chunked_softmax_has_value_and_gradients_of_the_full_one(problem, chunk_
                 repeat_columns=problem["repeat_columns"],
                 repeat_logits=problem["repeat_logits"],
                 chunk_size=chunk_size,
+                **mixture,
             )
         return loss, tape.gradient(loss, sources)
 
