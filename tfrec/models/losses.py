@@ -80,7 +80,11 @@ def chunked_softmax_loss(
 
     Where the softmax is but one part of a mixture, in place of log P[p] stands
 
-        log(exp(log_softmax_share[p]) P[p] + exp(log_other_mass[p]))
+        log P[p] + log(exp(log_softmax_share[p]) P[p] + exp(log_other_mass[p]))
+
+    The first term has the softmax learn as if it were alone. By the second it would
+    learn nothing of what the other parts explain, and what a shopper is after shows
+    in all that came next: on MovieLens-100K towers stayed behind those without.
 
     Never more than `chunk_size` rows of logits are held: the gradients are
     taken together with the loss of a chunk and only scaled on the way back.
@@ -249,13 +253,12 @@ def _softmax_chunk(
     )
     d_mixture = tf.zeros_like(mixture)
     if mixture.shape[1] != 0:
-        # An item that the other part explains moves the softmax that much less.
         log_softmax, log_other = mixture[:, 0] - losses, mixture[:, 1]
-        losses = -tf.reduce_logsumexp(tf.stack([log_softmax, log_other]), axis=0)
-        share = tf.exp(log_softmax + losses)
+        mixed = -tf.reduce_logsumexp(tf.stack([log_softmax, log_other]), axis=0)
+        share = tf.exp(log_softmax + mixed)
         d_mixture = tf.stack([-share, share - 1.0], axis=1) * weights[:, tf.newaxis]
-        total = tf.reduce_sum(losses * weights)
-        weights *= share
+        total = tf.reduce_sum((losses + mixed) * weights)
+        weights *= 1.0 + share
     else:
         total = tf.reduce_sum(losses * weights)
     weighted = weights[:, tf.newaxis]
