@@ -56,7 +56,7 @@ def plain_loss(problem: dict[str, tf.Tensor]) -> tf.Tensor:
     if "log_softmax_share" in problem:
         of_softmax = problem["log_softmax_share"] + chosen
         parts = tf.stack([of_softmax, problem["log_other_mass"]])
-        chosen += tf.reduce_logsumexp(parts, axis=0)
+        chosen = tf.reduce_logsumexp(parts, axis=0)
     return -tf.reduce_sum(problem["weights"] * chosen)
 
 

@@ -80,11 +80,7 @@ def chunked_softmax_loss(
 
     Where the softmax is but one part of a mixture, in place of log P[p] stands
 
-        log P[p] + log(exp(log_softmax_share[p]) P[p] + exp(log_other_mass[p]))
-
-    The first term has the softmax learn as if it were alone. By the second it would
-    learn nothing of what the other parts explain, and what a shopper is after shows
-    in all that came next: on MovieLens-100K towers stayed behind those without.
+        log(exp(log_softmax_share[p]) P[p] + exp(log_other_mass[p]))
 
     Never more than `chunk_size` rows of logits are held: the gradients are
     taken together with the loss of a chunk and only scaled on the way back.
@@ -253,12 +249,13 @@ def _softmax_chunk(
     )
     d_mixture = tf.zeros_like(mixture)
     if mixture.shape[1] != 0:
+        # An item that the other part explains moves the softmax that much less.
         log_softmax, log_other = mixture[:, 0] - losses, mixture[:, 1]
-        mixed = -tf.reduce_logsumexp(tf.stack([log_softmax, log_other]), axis=0)
-        share = tf.exp(log_softmax + mixed)
+        losses = -tf.reduce_logsumexp(tf.stack([log_softmax, log_other]), axis=0)
+        share = tf.exp(log_softmax + losses)
         d_mixture = tf.stack([-share, share - 1.0], axis=1) * weights[:, tf.newaxis]
-        total = tf.reduce_sum((losses + mixed) * weights)
-        weights *= 1.0 + share
+        total = tf.reduce_sum(losses * weights)
+        weights *= share
     else:
         total = tf.reduce_sum(losses * weights)
     weighted = weights[:, tf.newaxis]

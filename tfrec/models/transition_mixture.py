@@ -13,7 +13,7 @@ from tfrec.schema import NUM_SPECIAL_INDICES
 NUM_STEPS = 3  # Newest events that are looked at.
 _SHRINKAGE = 5.0  # Added to counts below a division: rare pairs prove little.
 _LEAST_MASS = float(np.finfo(np.float32).tiny)  # Of what never came next.
-_START = -2.0  # Logit of a step before training: an eighth of what the softmax has.
+_START = -2.0  # Logit of a step before training: an eighth of the softmax's share.
 
 
 class Transitions(NamedTuple):
@@ -81,8 +81,8 @@ class TransitionMixture(tf.keras.layers.Layer):
     Where links lead from item to item, or one thing goes with another, what follows
     is one of a handful. Towers learn that pair by pair, if at all; extra logits would
     have to outweigh whatever the towers say of these items and of all others. In a
-    mixture each part is right on its own. The towers are trained as if they were
-    alone, too, see `chunked_softmax_loss`.
+    mixture each part is right on its own: what the counts explain is taken off what
+    the towers have to learn, and they are asked for the rest.
 
     In training the target's own pair is taken off its count. Without that every pair
     would seem to have been seen before, and rare ones would be trusted.
