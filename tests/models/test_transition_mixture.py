@@ -120,11 +120,14 @@ def test_no_history_and_no_query_are_no_error():
     assert none.probability.shape[0] == 0
 
 
-def transitions(**parts: object) -> Transitions:
+def transitions(
+    item_index: list[list[int]], probability: list[list[float]]
+) -> Transitions:
+    rest = 1.0 - np.sum(probability, axis=1)
     return Transitions(
-        tf.constant(parts["item_index"], tf.int32),
-        tf.constant(parts["probability"], tf.float32),
-        tf.math.log(1.0 - tf.reduce_sum(parts["probability"], axis=1)),
+        tf.constant(item_index, tf.int32),
+        tf.constant(probability, tf.float32),
+        tf.constant(np.log(rest), tf.float32),
     )
 
 

@@ -165,8 +165,8 @@ class TransitionMixture(tf.keras.layers.Layer):
             own = tf.pad(tf.cast(own, tf.float32), [[0, 0], [0, NUM_STEPS - 1], [0, 0]])
             count = tf.maximum(count - own, 0.0)
             total = tf.maximum(total - tf.one_hot(0, NUM_STEPS), 0.0)
-        probability = count / (total + _SHRINKAGE)[..., tf.newaxis]
-        probability *= self._weights(queries, items)[..., tf.newaxis]
+        probability = count / (total + _SHRINKAGE)[:, :, tf.newaxis]
+        probability *= self._weights(queries, items)[:, :, tf.newaxis]
         probability = tf.where(index > 0, probability, 0.0)
         taken = tf.reduce_sum(probability, axis=[1, 2])
         shape = [-1, NUM_STEPS * NUM_FOLLOWERS]
