@@ -41,7 +41,7 @@ def mixed(
         tf.ones((1, 2)),
         tf.constant([len(items)]),  # Behind the start token.
         tokens,
-        None if target is None else tf.constant([target]),
+        targets=None if target is None else tf.constant([target]),
     )
     totals: dict[int, float] = {}
     for item, mass in zip(found.item_index[0], found.probability[0], strict=True):
@@ -99,6 +99,25 @@ def test_the_query_decides_how_much_it_counts():
     layer.query_weights.assign(np.array([[0.1, 0, 0], [0.2, 0, 0]]) * 10 / WEIGHT_SCALE)
     share = 1 / (1 + np.exp(-3.0))
     assert mixed(layer, [2])[3] == pytest.approx(share * 4 / 10, rel=1e-5)
+
+
+def test_a_search_may_leave_no_room_for_what_came_next():
+    layer = TransitionMixture(NUM_ITEMS, has_search=True)
+    layer.build((None, 2))
+    index = np.zeros((NUM_ITEMS + 2, NUM_FOLLOWERS), np.int32)
+    index[2, 0] = 3
+    layer.set_followers(Followers(index, 10.0 * (index > 0), np.full(len(index), 10.0)))
+    layer.search_weights.assign([-1e4, -1e4, -1e4])
+    tokens = request_tokens(request([[2], [2]]))
+    found = layer(
+        tf.ones((2, 2)),
+        tf.constant([1, 3]),
+        tokens,
+        searches=tf.constant([False, True]),
+    )
+    mass = tf.reduce_sum(found.probability, axis=1)
+    assert float(mass[0]) > 0.01
+    assert float(mass[1]) == 0.0
 
 
 def test_a_history_ends_where_its_segment_begins():

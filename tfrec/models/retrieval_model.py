@@ -130,7 +130,11 @@ class RetrievalModel(CatalogueModel):
             else None
         )
         self.transition_mixture = (
-            TransitionMixture(self.num_items, dtype=tf.float32)
+            TransitionMixture(
+                self.num_items,
+                has_search=item_table.text is not None,
+                dtype=tf.float32,
+            )
             if config.transitions
             else None
         )
@@ -363,7 +367,9 @@ class RetrievalModel(CatalogueModel):
             items = found.in_place_of(items)
             texts = None if texts is None else found.in_place_of(texts)
         occurrences = find_occurrences(tokens.item_index, tokens.segment_ids)
+        has_search = None
         if search is not None:
+            has_search = tf.reduce_any(tf.not_equal(search, 0.0), axis=-1)
             search = self.candidate_tower.embed_text(search)
         if history is not None:
             history = self.candidate_tower.embed_text(history)
@@ -386,7 +392,11 @@ class RetrievalModel(CatalogueModel):
         transitions = None
         if self.transition_mixture is not None:
             transitions = self.transition_mixture(
-                mean_interest(queries), query_tokens, tokens, targets
+                mean_interest(queries),
+                query_tokens,
+                tokens,
+                searches=has_search,
+                targets=targets,
             )
         return EncodedQueries(queries, repeats, match, transitions)
 

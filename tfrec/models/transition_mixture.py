@@ -71,12 +71,13 @@ class TransitionMixture(tf.keras.layers.Layer):
     """Gives a share of the probability to what came right after the newest items.
 
         P(i)     = (1 - sum_e w_e sum_j p_e(j)) softmax(i) + sum_e w_e p_e(i)
-        w        = softmax(0, v[1] + U[1] . query, v[2] + U[2] . query, ...)
+        w        = softmax(0, ..., v[e] + U[e] . query + s[e] [searches], ...)
         p_e(i)   = #(i right after a_e) / (#(anything after a_e) + 5)
 
     over the items a_e of the `NUM_STEPS` newest events, e = 1 the newest; of an item
     that is there twice, the newest alone. `softmax` is that of the towers with all
-    extra logits. v and U are `WEIGHT_SCALE` times the layer's weights, v from -2 on.
+    extra logits. v, U and s are `WEIGHT_SCALE` times the layer's weights, v from -2 on.
+    Who searches says what they are after, whatever came next before.
 
     Where links lead from item to item, or one thing goes with another, what follows
     is one of a handful. Towers learn that pair by pair, if at all; extra logits would
@@ -89,6 +90,7 @@ class TransitionMixture(tf.keras.layers.Layer):
 
     Args:
         num_items: Size of the catalogue.
+        has_search: Whether queries may have a search.
         **kwargs: Passed to `tf.keras.layers.Layer`.
 
     Call arguments:
@@ -96,6 +98,7 @@ class TransitionMixture(tf.keras.layers.Layer):
         query_tokens: int32 `[num_queries]`, place of each query's token in the
             flattened `[num_rows * num_tokens]` tokens.
         tokens: `Tokens`.
+        searches: bool `[num_queries]`, whether the query has a search; None for none.
         targets: int32 `[num_queries]`, in training the item that came next; None
             otherwise.
 
@@ -110,9 +113,12 @@ class TransitionMixture(tf.keras.layers.Layer):
           query sets between a softmax and a distribution over few items).
     """
 
-    def __init__(self, num_items: int, **kwargs: Any) -> None:
+    def __init__(
+        self, num_items: int, *, has_search: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.num_items = num_items
+        self.has_search = has_search
 
     def build(self, input_shape: Any) -> None:
         rows = self.num_items + 2
@@ -138,10 +144,15 @@ class TransitionMixture(tf.keras.layers.Layer):
         self.query_weights = self.add_weight(
             name="query", shape=(int(input_shape[-1]), NUM_STEPS), initializer="zeros"
         )
+        if self.has_search:
+            self.search_weights = self.add_weight(
+                name="search", shape=(NUM_STEPS,), initializer="zeros"
+            )
         super().build(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "num_items": self.num_items}
+        own = {"num_items": self.num_items, "has_search": self.has_search}
+        return {**super().get_config(), **own}
 
     def set_followers(self, followers: Followers) -> None:
         """Sets the counts; the layer must be built."""
@@ -154,6 +165,8 @@ class TransitionMixture(tf.keras.layers.Layer):
         queries: tf.Tensor,
         query_tokens: tf.Tensor,
         tokens: Tokens,
+        *,
+        searches: tf.Tensor | None = None,
         targets: tf.Tensor | None = None,
     ) -> Transitions:
         items = _newest_items(query_tokens, tokens)
@@ -166,7 +179,7 @@ class TransitionMixture(tf.keras.layers.Layer):
             count = tf.maximum(count - own, 0.0)
             total = tf.maximum(total - tf.one_hot(0, NUM_STEPS), 0.0)
         probability = count / (total + _SHRINKAGE)[:, :, tf.newaxis]
-        probability *= self._weights(queries, items)[:, :, tf.newaxis]
+        probability *= self._weights(queries, items, searches)[:, :, tf.newaxis]
         probability = tf.where(index > 0, probability, 0.0)
         taken = tf.reduce_sum(probability, axis=[1, 2])
         shape = [-1, NUM_STEPS * NUM_FOLLOWERS]
@@ -176,9 +189,13 @@ class TransitionMixture(tf.keras.layers.Layer):
             tf.math.log1p(-tf.minimum(taken, 0.999)),  # Never all of it.
         )
 
-    def _weights(self, queries: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+    def _weights(
+        self, queries: tf.Tensor, items: tf.Tensor, searches: tf.Tensor | None
+    ) -> tf.Tensor:
         """Returns float32 `[num_queries, NUM_STEPS]`; the rest is the softmax's."""
         asked = tf.matmul(tf.cast(queries, tf.float32), self.query_weights)
+        if searches is not None:
+            asked += tf.cast(searches, tf.float32)[:, tf.newaxis] * self.search_weights
         logits = WEIGHT_SCALE * (self.step_weights + asked)
         logits = tf.where(items > 0, logits, logits.dtype.min)
         return tf.nn.softmax(tf.pad(logits, [[0, 0], [1, 0]]))[:, 1:]
