@@ -175,10 +175,12 @@ class RetrievalConfig(RegulariserConfig):
                 f"out. Received: loss={self.loss}, num_interests={self.num_interests}, "
                 f"encoder={self.encoder}."
             )
-        if self.label_smoothing and self.loss != "softmax":
+        if self.label_smoothing and (self.loss != "softmax" or self.transitions):
             raise ValueError(
-                "`label_smoothing` needs `loss=softmax`; leave it at 0 for others. "
-                f"Received: label_smoothing={self.label_smoothing}, loss={self.loss}."
+                "`label_smoothing` needs `loss=softmax` and `transitions=false`; leave "
+                "it at 0 for others. Received: "
+                f"label_smoothing={self.label_smoothing}, loss={self.loss}, "
+                f"transitions={self.transitions}."
             )
         if self.attention_dropout is not None and self.encoder not in ATTENTIVE:
             raise ValueError(

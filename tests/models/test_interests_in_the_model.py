@@ -11,7 +11,6 @@ from tests.models.toys import (
     NUM_ITEMS,
     SCHEMA,
     builder,
-    count_toy_transitions,
     one_batch,
     plain_item_table,
     request,
@@ -102,7 +101,7 @@ def test_a_sample_of_all_items_has_loss_and_gradients_of_the_exact_softmax():
 def test_every_loss_reaches_every_weight_and_falls(loss):
     repeat = loss == "softmax"
     settings = {"loss": loss, **SETTINGS.get(loss, {})}
-    model = count_toy_transitions(toy_model(num_interests=2, repeat=repeat, **settings))
+    model = toy_model(num_interests=2, repeat=repeat, **settings)
     batch = one_batch(toy_sequences(), max_length=6)
     with tf.GradientTape() as tape:
         first = model(batch, training=True)

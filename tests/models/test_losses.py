@@ -151,6 +151,15 @@ def test_chunked_softmax_of_no_position_is_zero_with_zero_gradients(problem):
     np.testing.assert_array_equal(gradient, np.zeros((NUM_ITEMS, DIM)))
 
 
+def test_chunked_softmax_rejects_half_a_mixture(problem):
+    names = ("queries", "candidates", "bias", "positives", "weights")
+    with pytest.raises(ValueError, match="log_other_mass"):
+        chunked_softmax_loss(
+            *(problem[name] for name in names),
+            log_softmax_share=tf.zeros(NUM_POSITIONS),
+        )
+
+
 def test_chunked_softmax_rejects_an_empty_chunk(problem):
     with pytest.raises(ValueError, match="chunk_size=0"):
         chunked_softmax_loss(

@@ -93,6 +93,41 @@ def test_in_training_the_own_pair_does_not_count():
     assert mixed(layer, [2, 5], target=4)[4] > 0.0
 
 
+def in_training(
+    layer: TransitionMixture, items: list[int], places: list[int], targets: list[int]
+) -> np.ndarray:
+    """Returns what each target gets, asked for behind so many events."""
+    found = layer(
+        tf.ones((len(places), 2)),
+        tf.constant(places),
+        request_tokens(request([items])),
+        targets=tf.constant(targets),
+    )
+    return tf.exp(found.log_mass(tf.constant(targets))).numpy()
+
+
+def test_of_a_basket_the_first_line_alone_was_counted_after_the_query():
+    layer = built_layer()
+    weigh(layer, 0.0, -1e4, -1e4)
+    first, second = in_training(layer, [2], [1, 1], [3, 4])
+    assert first == pytest.approx(0.5 * 3 / (4 + 5), rel=1e-5)
+    assert second == pytest.approx(0.5 * 1 / (5 + 5), rel=1e-5)
+
+
+def test_the_pair_is_that_of_the_newest_item_behind_what_is_unknown():
+    layer = built_layer()
+    weigh(layer, -1e4, 0.0, -1e4)
+    (found,) = in_training(layer, [2, 1], [2], [3])
+    assert found == pytest.approx(0.5 * 3 / (4 + 5), rel=1e-5)
+
+
+def test_the_newest_item_again_is_no_pair():
+    layer = built_layer()
+    weigh(layer, 0.0, 0.0, 0.0)
+    one, other = mixed(layer, [2]), mixed(layer, [2], target=2)
+    assert other == pytest.approx(one)
+
+
 def test_the_query_decides_how_much_it_counts():
     layer = built_layer()
     weigh(layer, 0.0, -1e4, -1e4)
@@ -113,7 +148,7 @@ def test_a_search_may_leave_no_room_for_what_came_next():
         tf.ones((2, 2)),
         tf.constant([1, 3]),
         tokens,
-        searches=tf.constant([False, True]),
+        is_search=tf.constant([False, True]),
     )
     mass = tf.reduce_sum(found.probability, axis=1)
     assert float(mass[0]) > 0.01
@@ -167,6 +202,27 @@ def test_a_mixture_is_a_distribution_and_adds_up_what_stands_there_twice():
     assert np.isfinite(found.log_mass(tf.constant([3, 4]))).all()
 
 
+def test_gradients_reach_an_item_once_however_often_it_stands_there():
+    logits = tf.constant([[0.3, -0.2, 0.1]])
+    found = transitions([[2, 4, 2]], [[0.1, 0.2, 0.3]])
+    dense = tf.constant([[0.4, 0.0, 0.2]])
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(logits)
+        log_softmax = tf.nn.log_softmax(logits)
+        mixed_in = tf.reduce_sum(found.mixed_with(log_softmax) * [[1.0, 2.0, 3.0]])
+        expected = tf.math.log(0.4 * tf.exp(log_softmax) + dense)
+        expected = tf.reduce_sum(expected * [[1.0, 2.0, 3.0]])
+    np.testing.assert_allclose(
+        tape.gradient(mixed_in, logits), tape.gradient(expected, logits), rtol=1e-5
+    )
+
+
+def test_some_items_may_be_left_out():
+    found = transitions([[2, 3]], [[0.1, 0.2]])
+    left = found.without(tf.constant([False, False, True, False]))
+    np.testing.assert_allclose(left.probability, [[0.0, 0.2]])
+
+
 def test_what_is_not_offered_is_not_mixed_in():
     found = transitions(item_index=[[2]], probability=[[0.5]])
     scores = found.mixed_with(tf.constant([[-np.inf, 0.0]]))
@@ -190,9 +246,8 @@ def test_a_model_scores_by_what_it_counted():
     assert set(risen) == set(counted.item_index[3]) - {0}
 
 
-@pytest.mark.parametrize("settings", [{}, {"label_smoothing": 0.1}])
-def test_the_loss_is_that_of_the_scores(settings):
-    model = toy_model(transitions=True, **settings)
+def test_the_loss_is_that_of_the_scores():
+    model = toy_model(transitions=True)
     layer = model.transition_mixture
     assert layer is not None
     layer.set_followers(count_followers(toy_sequences(), SCHEMA, NUM_ITEMS))
@@ -207,11 +262,6 @@ def test_the_loss_is_that_of_the_scores(settings):
     scores = model.scores(encoded, model.candidate_keys())
     own = tf.gather(scores, batch.target_items - 2, batch_dims=1)
     expected = -np.average(own, weights=batch.target_weights)
-    logits = model.logits(encoded, model.candidate_keys())
-    difference = tf.gather(logits, batch.target_items - 2, batch_dims=1)
-    difference -= tf.reduce_mean(logits, axis=1)
-    smoothed = np.average(difference, weights=batch.target_weights)
-    expected += settings.get("label_smoothing", 0.0) * smoothed
     assert float(model(batch, training=False)) == pytest.approx(expected, rel=1e-4)
 
 
@@ -231,13 +281,20 @@ def test_weights_learn_and_counts_do_not():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"loss": "in_batch"}, {"encoder": "bert4rec"}, {"num_interests": 2}]
+    "settings",
+    [
+        {"loss": "in_batch"},
+        {"encoder": "bert4rec"},
+        {"num_interests": 2},
+        {"label_smoothing": 0.1},
+    ],
 )
 def test_where_they_do_not_fit_they_are_refused(settings):
-    with pytest.raises(ValueError, match="transitions=true"):
+    with pytest.raises(ValueError, match="transitions=(true|false)"):
         RetrievalConfig(transitions=True, **settings)
 
 
 def test_config_round_trip():
-    config = TransitionMixture(5).get_config()
-    assert TransitionMixture.from_config(config).num_items == 5
+    config = TransitionMixture(5, has_search=True).get_config()
+    layer = TransitionMixture.from_config(config)
+    assert (layer.num_items, layer.has_search) == (5, True)

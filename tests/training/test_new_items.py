@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.models.toys import request
 from tests.synthetic import make_sequences
 from tests.training.conftest import make_config
 from tfrec.config import ExperimentConfig
 from tfrec.data.store import EventSequences
 from tfrec.evaluation.model_scorers import RetrievalScorer
 from tfrec.evaluation.protocols import build_queries
+from tfrec.features.followers import count_followers
 from tfrec.features.item_table import ItemTable
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalModel
@@ -70,10 +72,19 @@ def test_new_items_get_what_room_the_budget_buys(config):
     assert costs[-1] > 0.1  # It is spent, too.
 
 
-def test_the_cost_is_that_of_the_scores_the_model_gives(config):
+@pytest.mark.parametrize("transitions", [False, True])
+def test_the_cost_is_that_of_the_scores_the_model_gives(config, transitions):
     """Counted again, from the scores of all items."""
+    changes = {"transitions": transitions}
+    retrieval = config.retrieval.model_copy(update=changes)
+    config = config.model_copy(update={"retrieval": retrieval})
     model = build_model(config)
     sequences = shoppers()
+    if model.transition_mixture is not None:
+        model.encode(request([[2]]), model.item_vectors())  # Builds it.
+        model.transition_mixture.set_followers(
+            count_followers(sequences, config.experiment_schema, model.num_items)
+        )
     about = fit_new_item_logit(with_budget(config, 0.2), sequences, model, None)
     queries = build_queries(
         sequences, config.experiment_schema, split="validation", targets="next"

@@ -97,7 +97,7 @@ def chunked_softmax_loss(
         log_softmax_share: float32 `[num_positions]`, finite, at most 0: log of the
             share of the softmax in a mixture. None: the softmax is all there is.
         log_other_mass: float32 `[num_positions]`, finite: log of what the other parts
-            of the mixture give to the positive, shares included.
+            of the mixture give to the positive, shares included. None as above.
         chunk_size: Positions whose logits exist at one time; None for as many as
             `CHUNK_LOGITS` holds, see `chunk_rows`.
 
@@ -105,7 +105,7 @@ def chunked_softmax_loss(
         float32 scalar, the weighted sum over positions.
 
     Raises:
-        ValueError: If `chunk_size` is less than 1.
+        ValueError: If `chunk_size` is less than 1, or half a mixture is given.
 
     References:
         - Klenitskiy, Vasilev, "Turning Dross Into Gold Loss: is BERT4Rec really
@@ -123,7 +123,12 @@ def chunked_softmax_loss(
     if repeat_columns is None or repeat_logits is None:
         repeat_columns = tf.zeros([tf.shape(queries)[0], 0], tf.int32)
         repeat_logits = tf.zeros([tf.shape(queries)[0], 0])
-    if log_softmax_share is None or log_other_mass is None:
+    if (log_softmax_share is None) != (log_other_mass is None):
+        raise ValueError(
+            "`log_softmax_share` and `log_other_mass` describe one mixture: give both "
+            "or none. Received: one of them."
+        )
+    if log_softmax_share is None:
         # No columns: the softmax is all there is.
         mixture = tf.zeros([tf.shape(queries)[0], 0])
     else:
@@ -247,17 +252,10 @@ def _softmax_chunk(
         ),
         lambda: -tf.math.log(of_positives),
     )
-    d_mixture = tf.zeros_like(mixture)
-    if mixture.shape[1] != 0:
-        # An item that the other part explains moves the softmax that much less.
-        log_softmax, log_other = mixture[:, 0] - losses, mixture[:, 1]
-        losses = -tf.reduce_logsumexp(tf.stack([log_softmax, log_other]), axis=0)
-        share = tf.exp(log_softmax + losses)
-        d_mixture = tf.stack([-share, share - 1.0], axis=1) * weights[:, tf.newaxis]
-        total = tf.reduce_sum(losses * weights)
-        weights *= share
-    else:
-        total = tf.reduce_sum(losses * weights)
+    losses, share, d_mixture = _mixed(losses, mixture)
+    total = tf.reduce_sum(losses * weights)
+    d_mixture *= weights[:, tf.newaxis]
+    weights *= share
     weighted = weights[:, tf.newaxis]
     d_repeat = tf.zeros_like(repeat_logits)
     if has_repeats:
@@ -270,6 +268,21 @@ def _softmax_chunk(
     d_query = (d_query - tf.gather(with_bias, positive_columns)) * weighted
     d_with_bias = tf.matmul(probabilities, with_one * weighted, transpose_a=True)
     return total, d_with_bias, d_query, d_repeat, d_mixture, weights
+
+
+def _mixed(losses: tf.Tensor, mixture: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """Returns the losses of a mixture, how much each moves the softmax, and gradients.
+
+    Those are by the two columns of `mixture`, the logs of the softmax's share and of
+    the other mass. Without columns the softmax is all there is. A target that the
+    other parts explain moves the softmax that much less.
+    """
+    if mixture.shape[1] == 0:
+        return losses, tf.ones_like(losses), tf.zeros_like(mixture)
+    of_softmax = mixture[:, 0] - losses
+    mixed = -tf.reduce_logsumexp(tf.stack([of_softmax, mixture[:, 1]]), axis=0)
+    share = tf.exp(of_softmax + mixed)
+    return mixed, share, tf.stack([-share, share - 1.0], axis=1)
 
 
 def sampled_softmax_loss(

@@ -246,6 +246,8 @@ class RetrievalModel(CatalogueModel):
     ) -> tf.Tensor:
         """Returns float32 `[num_queries, num_items]` over the whole catalogue.
 
+        With transitions they are log-probabilities, otherwise logits.
+
         Args:
             encoded: What `encode` gave.
             candidate_keys: What `candidate_keys()` gives.
@@ -262,7 +264,10 @@ class RetrievalModel(CatalogueModel):
         candidate_keys: tf.Tensor,
         item_bias: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """Returns the scores without transitions; arguments are those of `scores`."""
+        """Returns the logits of the softmax, without transitions.
+
+        float32 `[num_queries, num_items]`; the arguments are those of `scores`.
+        """
         logits = catalogue_scores(self.query_keys(encoded), candidate_keys)
         logits += self.item_bias() if item_bias is None else item_bias
         if encoded.repeats is None:
@@ -367,9 +372,9 @@ class RetrievalModel(CatalogueModel):
             items = found.in_place_of(items)
             texts = None if texts is None else found.in_place_of(texts)
         occurrences = find_occurrences(tokens.item_index, tokens.segment_ids)
-        has_search = None
+        is_search = None
         if search is not None:
-            has_search = tf.reduce_any(tf.not_equal(search, 0.0), axis=-1)
+            is_search = tf.reduce_any(tf.not_equal(search, 0.0), axis=-1)
             search = self.candidate_tower.embed_text(search)
         if history is not None:
             history = self.candidate_tower.embed_text(history)
@@ -395,7 +400,7 @@ class RetrievalModel(CatalogueModel):
                 mean_interest(queries),
                 query_tokens,
                 tokens,
-                searches=has_search,
+                is_search=is_search,
                 targets=targets,
             )
         return EncodedQueries(queries, repeats, match, transitions)

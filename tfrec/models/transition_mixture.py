@@ -8,11 +8,13 @@ import tensorflow as tf
 from tfrec.features.followers import NUM_FOLLOWERS, Followers
 from tfrec.features.tokens import Tokens
 from tfrec.models.repeat_bias import WEIGHT_SCALE
-from tfrec.schema import NUM_SPECIAL_INDICES
+from tfrec.schema import NUM_SPECIAL_INDICES, OOV_INDEX
 
 NUM_STEPS = 3  # Newest events that are looked at.
 _SHRINKAGE = 5.0  # Added to counts below a division: rare pairs prove little.
-_LEAST_MASS = float(np.finfo(np.float32).tiny)  # Of what never came next.
+_LEAST_MASS = float(np.finfo(np.float32).tiny)
+_LOG_NOTHING = -1e9  # Log of the mass of what never came next.
+_MOST = 0.999  # Of the probability that transitions may have together.
 _START = -2.0  # Logit of a step before training: an eighth of the softmax's share.
 
 
@@ -33,12 +35,24 @@ class Transitions(NamedTuple):
     def log_mass(self, targets: tf.Tensor) -> tf.Tensor:
         """Returns float32 `[num_queries]`, the log of what one item of each query has.
 
+        It is finite, `_LOG_NOTHING` where the item has nothing.
+
         Args:
             targets: int32 `[num_queries]`, item index.
         """
         is_target = tf.equal(self.item_index, targets[:, tf.newaxis])
         mass = tf.reduce_sum(tf.where(is_target, self.probability, 0.0), axis=1)
-        return tf.math.log(tf.maximum(mass, _LEAST_MASS))
+        log_mass = tf.math.log(tf.maximum(mass, _LEAST_MASS))
+        return tf.where(mass > 0.0, log_mass, _LOG_NOTHING)
+
+    def without(self, is_left_out: tf.Tensor) -> "Transitions":
+        """Returns the same with nothing for some items.
+
+        Args:
+            is_left_out: bool `[num_items + 2]`, by item index.
+        """
+        left_out = tf.gather(is_left_out, self.item_index)
+        return self._replace(probability=tf.where(left_out, 0.0, self.probability))
 
     def mixed_with(self, log_softmax: tf.Tensor) -> tf.Tensor:
         """Returns the log-probabilities of the whole mixture.
@@ -57,12 +71,17 @@ class Transitions(NamedTuple):
         columns = tf.maximum(self.item_index - NUM_SPECIAL_INDICES, 0)
         own = tf.gather(log_softmax, columns, batch_dims=1)
         own += self.log_softmax_share[:, tf.newaxis]
-        places = tf.where((mass > 0.0) & tf.math.is_finite(own))  # [num_mixed, 2]
+        # Once per item: what is written twice would get its gradient twice.
+        is_first = tf.argmax(
+            tf.cast(same, tf.int32), axis=2, output_type=tf.int32
+        ) == tf.range(tf.shape(same)[1])
+        is_mixed = is_first & (mass > 0.0) & tf.math.is_finite(own)
+        places = tf.where(is_mixed)  # [num_mixed, 2]
         column = tf.cast(tf.gather_nd(columns, places), tf.int64)
         parts = [tf.gather_nd(own, places), tf.math.log(tf.gather_nd(mass, places))]
         return tf.tensor_scatter_nd_update(
             log_softmax + self.log_softmax_share[:, tf.newaxis],
-            tf.stack([places[:, 0], column], axis=1),  # One item twice: equal values.
+            tf.stack([places[:, 0], column], axis=1),
             tf.reduce_logsumexp(tf.stack(parts), axis=0),
         )
 
@@ -75,9 +94,11 @@ class TransitionMixture(tf.keras.layers.Layer):
         p_e(i)   = #(i right after a_e) / (#(anything after a_e) + 5)
 
     over the items a_e of the `NUM_STEPS` newest events, e = 1 the newest; of an item
-    that is there twice, the newest alone. `softmax` is that of the towers with all
-    extra logits. v, U and s are `WEIGHT_SCALE` times the layer's weights, v from -2 on.
-    Who searches says what they are after, whatever came next before.
+    that is there twice, the newest alone. Counts are kept of the `NUM_FOLLOWERS` most
+    frequent followers of an item; what the others would have is the softmax's.
+    `softmax` is that of the towers with all extra logits. v, U and s are `WEIGHT_SCALE`
+    times the layer's weights, v from -2 on. Who searches says what they are after,
+    whatever came next before.
 
     Where links lead from item to item, or one thing goes with another, what follows
     is one of a handful. Towers learn that pair by pair, if at all; extra logits would
@@ -85,8 +106,10 @@ class TransitionMixture(tf.keras.layers.Layer):
     mixture each part is right on its own: what the counts explain is taken off what
     the towers have to learn, and they are asked for the rest.
 
-    In training the target's own pair is taken off its count. Without that every pair
-    would seem to have been seen before, and rare ones would be trusted.
+    In training the target's own pair is taken off its counts, where it is in them: the
+    first target behind a query comes right after its newest known item, what is asked
+    for in the same place after it (the rest of a basket) does not. Without that every
+    pair would seem to have been seen before, and rare ones would be trusted.
 
     Args:
         num_items: Size of the catalogue.
@@ -98,9 +121,9 @@ class TransitionMixture(tf.keras.layers.Layer):
         query_tokens: int32 `[num_queries]`, place of each query's token in the
             flattened `[num_rows * num_tokens]` tokens.
         tokens: `Tokens`.
-        searches: bool `[num_queries]`, whether the query has a search; None for none.
-        targets: int32 `[num_queries]`, in training the item that came next; None
-            otherwise.
+        is_search: bool `[num_queries]`, whether the query has a search; None for none.
+        targets: int32 `[num_queries]`, in training the item that is asked for; None
+            otherwise. Queries of one place stand together, in the order of the log.
 
     Returns:
         `Transitions`.
@@ -121,7 +144,7 @@ class TransitionMixture(tf.keras.layers.Layer):
         self.has_search = has_search
 
     def build(self, input_shape: Any) -> None:
-        rows = self.num_items + 2
+        rows = self.num_items + NUM_SPECIAL_INDICES
 
         def fixed(name: str, *shape: int, dtype: Any = tf.float32) -> tf.Variable:
             # Counted, not trained; weights, so that a later catalogue keeps them.
@@ -166,36 +189,36 @@ class TransitionMixture(tf.keras.layers.Layer):
         query_tokens: tf.Tensor,
         tokens: Tokens,
         *,
-        searches: tf.Tensor | None = None,
+        is_search: tf.Tensor | None = None,
         targets: tf.Tensor | None = None,
     ) -> Transitions:
         items = _newest_items(query_tokens, tokens)
         index = tf.gather(self.followers, items)  # [..., NUM_STEPS, NUM_FOLLOWERS]
         count, total = tf.gather(self.count, items), tf.gather(self.total, items)
         if targets is not None:
-            # Of the newest item only: pairs are of events next to one another.
-            own = tf.equal(index[:, :1], targets[:, tf.newaxis, tf.newaxis])
-            own = tf.pad(tf.cast(own, tf.float32), [[0, 0], [0, NUM_STEPS - 1], [0, 0]])
-            count = tf.maximum(count - own, 0.0)
-            total = tf.maximum(total - tf.one_hot(0, NUM_STEPS), 0.0)
+            own = _own_pairs(query_tokens, items, targets)
+            is_target = tf.equal(index, targets[:, tf.newaxis, tf.newaxis])
+            count -= own[:, :, tf.newaxis] * tf.cast(is_target, tf.float32)
+            # Not below 0: an event may have been moved, or come from another split.
+            count, total = tf.maximum(count, 0.0), tf.maximum(total - own, 0.0)
         probability = count / (total + _SHRINKAGE)[:, :, tf.newaxis]
-        probability *= self._weights(queries, items, searches)[:, :, tf.newaxis]
+        probability *= self._weights(queries, items, is_search)[:, :, tf.newaxis]
         probability = tf.where(index > 0, probability, 0.0)
         taken = tf.reduce_sum(probability, axis=[1, 2])
         shape = [-1, NUM_STEPS * NUM_FOLLOWERS]
         return Transitions(
             tf.reshape(index, shape),
             tf.reshape(probability, shape),
-            tf.math.log1p(-tf.minimum(taken, 0.999)),  # Never all of it.
+            tf.math.log1p(-tf.minimum(taken, _MOST)),
         )
 
     def _weights(
-        self, queries: tf.Tensor, items: tf.Tensor, searches: tf.Tensor | None
+        self, queries: tf.Tensor, items: tf.Tensor, is_search: tf.Tensor | None
     ) -> tf.Tensor:
         """Returns float32 `[num_queries, NUM_STEPS]`; the rest is the softmax's."""
         asked = tf.matmul(tf.cast(queries, tf.float32), self.query_weights)
-        if searches is not None:
-            asked += tf.cast(searches, tf.float32)[:, tf.newaxis] * self.search_weights
+        if is_search is not None:
+            asked += tf.cast(is_search, tf.float32)[:, tf.newaxis] * self.search_weights
         logits = WEIGHT_SCALE * (self.step_weights + asked)
         logits = tf.where(items > 0, logits, logits.dtype.min)
         return tf.nn.softmax(tf.pad(logits, [[0, 0], [1, 0]]))[:, 1:]
@@ -214,8 +237,24 @@ def _newest_items(query_tokens: tf.Tensor, tokens: Tokens) -> tf.Tensor:
     place = tf.maximum(place, first[:, tf.newaxis])
     segments = tf.gather(tf.reshape(tokens.segment_ids, [-1]), place)
     items = tf.gather(tf.reshape(tokens.item_index, [-1]), place)
-    inside &= (segments == segments[:, :1]) & (items > 1)
+    inside &= (segments == segments[:, :1]) & (items > OOV_INDEX)
     newer = items[:, :, tf.newaxis] == items[:, tf.newaxis, :]
     newer = tf.linalg.band_part(tf.cast(newer, tf.int32), -1, 0)
     is_first = tf.reduce_sum(newer, axis=2) == 1  # Itself alone.
     return tf.where(inside & is_first, items, 0)
+
+
+def _own_pairs(
+    query_tokens: tf.Tensor, items: tf.Tensor, targets: tf.Tensor
+) -> tf.Tensor:
+    """Returns float32 `[num_queries, NUM_STEPS]`, 1 at the counted pair of a target.
+
+    It is that of the newest known item, unless the target is that item again.
+    """
+    known = items > 0
+    is_newest = known & (tf.cumsum(tf.cast(known, tf.int32), axis=1) == 1)
+    same_place = tf.equal(query_tokens[1:], query_tokens[:-1])
+    is_next = tf.pad(~same_place, [[1, 0]], constant_values=True)
+    is_next = is_next[: tf.shape(query_tokens)[0]]  # Of no query there is none.
+    is_other = items != targets[:, tf.newaxis]
+    return tf.cast(is_newest & is_next[:, tf.newaxis] & is_other, tf.float32)

@@ -209,7 +209,14 @@ def _find_places(
     )
     def find(request: Request, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         encoded = recommender.encode(request)
-        scores = model.scores(encoded, keys, bias)
+        logits = model.logits(encoded, keys, bias)
+        # As served: new items have no part in the transitions, and what they have of
+        # the softmax moves no known item to speak of.
+        known = tf.where(new, -np.inf, logits)
+        scores = logits - tf.reduce_logsumexp(known, axis=1, keepdims=True)
+        if encoded.transitions is not None:
+            transitions = encoded.transitions.without(tf.constant(is_new))
+            scores = transitions.mixed_with(scores)
         own = tf.gather(scores, targets - NUM_SPECIAL_INDICES, batch_dims=1)
         seen = _seen(request.item_index, num_items=model.num_items)
         # What was met already is not new, and not listed where met items are not.
