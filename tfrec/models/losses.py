@@ -128,7 +128,7 @@ def chunked_softmax_loss(
             "`log_softmax_share` and `log_other_mass` describe one mixture: give both "
             "or none. Received: one of them."
         )
-    if log_softmax_share is None:
+    if log_softmax_share is None or log_other_mass is None:
         # No columns: the softmax is all there is.
         mixture = tf.zeros([tf.shape(queries)[0], 0])
     else:

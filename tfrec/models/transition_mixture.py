@@ -253,8 +253,8 @@ def _own_pairs(
     """
     known = items > 0
     is_newest = known & (tf.cumsum(tf.cast(known, tf.int32), axis=1) == 1)
-    same_place = tf.equal(query_tokens[1:], query_tokens[:-1])
-    is_next = tf.pad(~same_place, [[1, 0]], constant_values=True)
+    is_next = tf.not_equal(query_tokens[1:], query_tokens[:-1])
+    is_next = tf.pad(is_next, [[1, 0]], constant_values=True)
     is_next = is_next[: tf.shape(query_tokens)[0]]  # Of no query there is none.
     is_other = items != targets[:, tf.newaxis]
     return tf.cast(is_newest & is_next[:, tf.newaxis] & is_other, tf.float32)
