@@ -47,7 +47,8 @@ class RefreshedRecommender(TrainedRecommender):
 
         score(i) = s(i) - logsumexp over the items j of the training of s'(j)
 
-    where s' are the scores of the items *as they were trained*. A new item so has
+    where s are logits and s' those of the items *as they were trained*; transitions
+    are mixed in after that, and know no new item. A new item so has
     the log of its weight relative to the trained catalogue; `exp` of a row sums to
     1 over that one. (Over today's catalogue, every new item would lower the scores
     of all, and so move the input of the ranking model.)

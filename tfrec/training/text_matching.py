@@ -36,7 +36,7 @@ def fit_text_match(
 ) -> dict[str, float | bool]:
     """Fits `TextMatch` on validation targets; nothing else of the model moves.
 
-    The loss is the softmax over the catalogue, as that of the towers, over items that
+    The loss is that of the scores over the catalogue, as of the towers, over items that
     may be recommended. A fifth of the users is held out: unless the fit makes their
     loss smaller by two standard errors, texts are not compared at all. Some searches
     are hidden, so that histories alone count for something.
