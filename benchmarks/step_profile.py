@@ -159,7 +159,7 @@ def _softmax(model: Any, batch: Any) -> Any:
     """The loss of the batch's targets; queries are rows of the table of ids."""
     import tensorflow as tf
 
-    from tfrec.models.losses import chunked_softmax_loss
+    from tfrec.models.chunked_softmax import chunked_softmax_loss
     from tfrec.schema import NUM_SPECIAL_INDICES
 
     table = model.candidate_tower.id_table

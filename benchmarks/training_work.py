@@ -43,7 +43,7 @@ def softmax_works(
     """Returns the exact softmax with its gradients: written plainly, and ours."""
     import tensorflow as tf
 
-    from tfrec.models.losses import chunked_softmax_loss
+    from tfrec.models.chunked_softmax import chunked_softmax_loss
 
     num_items = len(dataset.item_vocabulary.counts)
     dim = config.retrieval.embedding_dim

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfrec.models.chunked_softmax import chunked_softmax_loss
 from tfrec.models.interest_softmax import chunked_interest_loss
-from tfrec.models.losses import chunked_softmax_loss
 
 NUM_POSITIONS, NUM_INTERESTS, NUM_ITEMS, DIM = 5, 3, 7, 4
 SOURCES = ("queries", "candidates", "bias", "repeat_logits")

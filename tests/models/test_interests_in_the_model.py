@@ -40,7 +40,7 @@ def model() -> RetrievalModel:
 
 def scores_of(model: RetrievalModel, **inputs: Any) -> np.ndarray:
     encoded = model.encode(request(**inputs), model.item_vectors())
-    return model.scores(encoded, model.candidate_embeddings()).numpy()
+    return model.logits(encoded, model.candidate_embeddings()).numpy()
 
 
 def test_score_is_the_greatest_product_over_temperature_plus_bias():

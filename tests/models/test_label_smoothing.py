@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from tests.contracts import check_loss
+from tfrec.models.chunked_softmax import chunked_softmax_loss
 from tfrec.models.label_smoothing import label_smoothing_term
-from tfrec.models.losses import chunked_softmax_loss
 
 NUM_POSITIONS, NUM_ITEMS, DIM, SMOOTHING = 4, 6, 3, 0.2
 POSITIVES = [4, 1, 5, 0]

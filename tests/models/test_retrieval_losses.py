@@ -39,7 +39,7 @@ def score_rows(model: RetrievalModel, batch: RetrievalBatch) -> np.ndarray:
     """Returns the scores of all items for every target of the batch."""
     items = tf.gather(model.item_vectors(), batch.tokens.item_index)
     encoded = model.encode_batch(batch, items, None, training=False)
-    return model.scores(encoded, model.candidate_embeddings()).numpy()
+    return model.logits(encoded, model.candidate_embeddings()).numpy()
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

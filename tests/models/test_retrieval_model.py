@@ -26,7 +26,7 @@ def model() -> RetrievalModel:
 
 def scores_of(model: RetrievalModel, **inputs) -> np.ndarray:
     encoded = model.encode(request(**inputs), model.item_vectors())
-    return model.scores(encoded, model.candidate_embeddings()).numpy()
+    return model.logits(encoded, model.candidate_embeddings()).numpy()
 
 
 def test_packed_and_bucketed_batches_have_the_same_loss(model):

@@ -136,25 +136,6 @@ def test_the_query_decides_how_much_it_counts():
     assert mixed(layer, [2])[3] == pytest.approx(share * 4 / 10, rel=1e-5)
 
 
-def test_a_search_may_leave_no_room_for_what_came_next():
-    layer = TransitionMixture(NUM_ITEMS, has_search=True)
-    layer.build((None, 2))
-    index = np.zeros((NUM_ITEMS + 2, NUM_FOLLOWERS), np.int32)
-    index[2, 0] = 3
-    layer.set_followers(Followers(index, 10.0 * (index > 0), np.full(len(index), 10.0)))
-    layer.search_weights.assign([-1e4, -1e4, -1e4])
-    tokens = request_tokens(request([[2], [2]]))
-    found = layer(
-        tf.ones((2, 2)),
-        tf.constant([1, 3]),
-        tokens,
-        is_search=tf.constant([False, True]),
-    )
-    mass = tf.reduce_sum(found.probability, axis=1)
-    assert float(mass[0]) > 0.01
-    assert float(mass[1]) == 0.0
-
-
 def test_a_history_ends_where_its_segment_begins():
     layer = built_layer()
     first, second = (request_tokens(request([[item]])) for item in (2, 5))
@@ -297,6 +278,5 @@ def test_where_they_do_not_fit_they_are_refused(settings):
 
 
 def test_config_round_trip():
-    config = TransitionMixture(5, has_search=True).get_config()
-    layer = TransitionMixture.from_config(config)
-    assert (layer.num_items, layer.has_search) == (5, True)
+    layer = TransitionMixture.from_config(TransitionMixture(5).get_config())
+    assert layer.num_items == 5

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfrec.models.losses import CHUNK_LOGITS
+from tfrec.models.chunked_softmax import CHUNK_LOGITS
 
 LEAST_ROWS = 64  # Below them a matrix product no longer reaches its speed.
 

@@ -4,8 +4,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from tfrec.models.chunked_softmax import chunk_rows
 from tfrec.models.interest_scores import interest_scores
-from tfrec.models.losses import chunk_rows
 
 
 class _Labels(NamedTuple):

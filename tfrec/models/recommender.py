@@ -253,8 +253,7 @@ class TrainedRecommender(tf.Module):
 
     def scores_of(self, encoded: EncodedQueries) -> tf.Tensor:
         """Returns log-probabilities over the catalogue of encoded queries."""
-        scores = self.retrieval.scores(encoded, self._candidates, self._bias)
-        return tf.nn.log_softmax(scores)
+        return self.retrieval.scores(encoded, self._candidates, self._bias)
 
     def rank(
         self,

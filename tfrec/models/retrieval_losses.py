@@ -9,6 +9,7 @@ from tfrec.models.binary_losses import (
     generalized_bce_loss,
     mask_accidental_hits,
 )
+from tfrec.models.chunked_softmax import chunked_softmax_loss
 from tfrec.models.cross_replica import gather_over_replicas
 from tfrec.models.interest_scores import (
     catalogue_scores,
@@ -17,13 +18,13 @@ from tfrec.models.interest_scores import (
 )
 from tfrec.models.interest_softmax import chunked_interest_loss
 from tfrec.models.label_smoothing import label_smoothing_term
-from tfrec.models.losses import chunked_softmax_loss, sampled_softmax_loss
 from tfrec.models.negatives import (
     Negatives,
     draw_negatives,
     draw_uniform,
     inclusion_probability,
 )
+from tfrec.models.sampled_softmax import sampled_softmax_loss
 from tfrec.schema import NUM_SPECIAL_INDICES
 
 if TYPE_CHECKING:

@@ -130,11 +130,7 @@ class RetrievalModel(CatalogueModel):
             else None
         )
         self.transition_mixture = (
-            TransitionMixture(
-                self.num_items,
-                has_search=item_table.text is not None,
-                dtype=tf.float32,
-            )
+            TransitionMixture(self.num_items, dtype=tf.float32)
             if config.transitions
             else None
         )
@@ -244,19 +240,19 @@ class RetrievalModel(CatalogueModel):
         candidate_keys: tf.Tensor,
         item_bias: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """Returns float32 `[num_queries, num_items]` over the whole catalogue.
+        """Returns the log-probabilities of the whole catalogue, transitions included.
 
-        With transitions they are log-probabilities, otherwise logits.
+        float32 `[num_queries, num_items]`.
 
         Args:
             encoded: What `encode` gave.
             candidate_keys: What `candidate_keys()` gives.
             item_bias: What `item_bias()` gives; None works it out.
         """
-        logits = self.logits(encoded, candidate_keys, item_bias)
+        scores = tf.nn.log_softmax(self.logits(encoded, candidate_keys, item_bias))
         if encoded.transitions is None:
-            return logits
-        return encoded.transitions.mixed_with(tf.nn.log_softmax(logits))
+            return scores
+        return encoded.transitions.mixed_with(scores)
 
     def logits(
         self,
@@ -372,9 +368,7 @@ class RetrievalModel(CatalogueModel):
             items = found.in_place_of(items)
             texts = None if texts is None else found.in_place_of(texts)
         occurrences = find_occurrences(tokens.item_index, tokens.segment_ids)
-        is_search = None
         if search is not None:
-            is_search = tf.reduce_any(tf.not_equal(search, 0.0), axis=-1)
             search = self.candidate_tower.embed_text(search)
         if history is not None:
             history = self.candidate_tower.embed_text(history)
@@ -397,11 +391,7 @@ class RetrievalModel(CatalogueModel):
         transitions = None
         if self.transition_mixture is not None:
             transitions = self.transition_mixture(
-                mean_interest(queries),
-                query_tokens,
-                tokens,
-                is_search=is_search,
-                targets=targets,
+                mean_interest(queries), query_tokens, tokens, targets=targets
             )
         return EncodedQueries(queries, repeats, match, transitions)
 

@@ -90,15 +90,14 @@ class TransitionMixture(tf.keras.layers.Layer):
     """Gives a share of the probability to what came right after the newest items.
 
         P(i)     = (1 - sum_e w_e sum_j p_e(j)) softmax(i) + sum_e w_e p_e(i)
-        w        = softmax(0, ..., v[e] + U[e] . query + s[e] [searches], ...)
+        w        = softmax(0, ..., v[e] + U[e] . query, ...)
         p_e(i)   = #(i right after a_e) / (#(anything after a_e) + 5)
 
     over the items a_e of the `NUM_STEPS` newest events, e = 1 the newest; of an item
     that is there twice, the newest alone. Counts are kept of the `NUM_FOLLOWERS` most
     frequent followers of an item; what the others would have is the softmax's.
-    `softmax` is that of the towers with all extra logits. v, U and s are `WEIGHT_SCALE`
-    times the layer's weights, v from -2 on. Who searches says what they are after,
-    whatever came next before.
+    `softmax` is that of the towers with all extra logits. v and U are `WEIGHT_SCALE`
+    times the layer's weights, v from -2 on.
 
     Where links lead from item to item, or one thing goes with another, what follows
     is one of a handful. Towers learn that pair by pair, if at all; extra logits would
@@ -113,7 +112,6 @@ class TransitionMixture(tf.keras.layers.Layer):
 
     Args:
         num_items: Size of the catalogue.
-        has_search: Whether queries may have a search.
         **kwargs: Passed to `tf.keras.layers.Layer`.
 
     Call arguments:
@@ -121,7 +119,6 @@ class TransitionMixture(tf.keras.layers.Layer):
         query_tokens: int32 `[num_queries]`, place of each query's token in the
             flattened `[num_rows * num_tokens]` tokens.
         tokens: `Tokens`.
-        is_search: bool `[num_queries]`, whether the query has a search; None for none.
         targets: int32 `[num_queries]`, in training the item that is asked for; None
             otherwise. Queries of one place stand together, in the order of the log.
 
@@ -136,12 +133,9 @@ class TransitionMixture(tf.keras.layers.Layer):
           query sets between a softmax and a distribution over few items).
     """
 
-    def __init__(
-        self, num_items: int, *, has_search: bool = False, **kwargs: Any
-    ) -> None:
+    def __init__(self, num_items: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_items = num_items
-        self.has_search = has_search
 
     def build(self, input_shape: Any) -> None:
         rows = self.num_items + NUM_SPECIAL_INDICES
@@ -167,15 +161,10 @@ class TransitionMixture(tf.keras.layers.Layer):
         self.query_weights = self.add_weight(
             name="query", shape=(int(input_shape[-1]), NUM_STEPS), initializer="zeros"
         )
-        if self.has_search:
-            self.search_weights = self.add_weight(
-                name="search", shape=(NUM_STEPS,), initializer="zeros"
-            )
         super().build(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        own = {"num_items": self.num_items, "has_search": self.has_search}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), "num_items": self.num_items}
 
     def set_followers(self, followers: Followers) -> None:
         """Sets the counts; the layer must be built."""
@@ -189,7 +178,6 @@ class TransitionMixture(tf.keras.layers.Layer):
         query_tokens: tf.Tensor,
         tokens: Tokens,
         *,
-        is_search: tf.Tensor | None = None,
         targets: tf.Tensor | None = None,
     ) -> Transitions:
         items = _newest_items(query_tokens, tokens)
@@ -202,7 +190,7 @@ class TransitionMixture(tf.keras.layers.Layer):
             # Not below 0: an event may have been moved, or come from another split.
             count, total = tf.maximum(count, 0.0), tf.maximum(total - own, 0.0)
         probability = count / (total + _SHRINKAGE)[:, :, tf.newaxis]
-        probability *= self._weights(queries, items, is_search)[:, :, tf.newaxis]
+        probability *= self._weights(queries, items)[:, :, tf.newaxis]
         probability = tf.where(index > 0, probability, 0.0)
         taken = tf.reduce_sum(probability, axis=[1, 2])
         shape = [-1, NUM_STEPS * NUM_FOLLOWERS]
@@ -212,13 +200,9 @@ class TransitionMixture(tf.keras.layers.Layer):
             tf.math.log1p(-tf.minimum(taken, _MOST)),
         )
 
-    def _weights(
-        self, queries: tf.Tensor, items: tf.Tensor, is_search: tf.Tensor | None
-    ) -> tf.Tensor:
+    def _weights(self, queries: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
         """Returns float32 `[num_queries, NUM_STEPS]`; the rest is the softmax's."""
         asked = tf.matmul(tf.cast(queries, tf.float32), self.query_weights)
-        if is_search is not None:
-            asked += tf.cast(is_search, tf.float32)[:, tf.newaxis] * self.search_weights
         logits = WEIGHT_SCALE * (self.step_weights + asked)
         logits = tf.where(items > 0, logits, logits.dtype.min)
         return tf.nn.softmax(tf.pad(logits, [[0, 0], [1, 0]]))[:, 1:]

@@ -5,13 +5,10 @@ import pytest
 import tensorflow as tf
 
 from tests.contracts import check_loss
+from tfrec.models.chunked_softmax import chunked_softmax_loss
 from tfrec.models.contrastive_losses import Contrast, contrastive_loss
 from tfrec.models.interest_softmax import chunked_interest_loss
-from tfrec.models.losses import (
-    chunked_softmax_loss,
-    correct_logits,
-    sampled_softmax_loss,
-)
+from tfrec.models.sampled_softmax import correct_logits, sampled_softmax_loss
 
 NUM_POSITIONS, NUM_ITEMS, DIM = 5, 7, 3
 
