@@ -121,6 +121,16 @@ def test_ranking_that_does_not_fit_is_refused(ranking: dict, message: str) -> No
         experiment(ranking)
 
 
+@pytest.mark.parametrize("name", ["price", "brnd"])
+def test_text_is_read_from_titles_and_attributes_with_words(name: str) -> None:
+    attributes = [{"name": "brand"}, {"name": "price", "kind": "numeric"}]
+    data = build(item_attributes=attributes).model_dump()
+    ExperimentConfig.model_validate({**data, "text": {"fields": ["title", "brand"]}})
+    message = rf"text.fields.*Received: '{name}', expected one of \['title', 'brand'\]"
+    with pytest.raises(ValidationError, match=message):
+        ExperimentConfig.model_validate({**data, "text": {"fields": [name]}})
+
+
 def experiment(ranking: dict | None) -> ExperimentConfig:
     return ExperimentConfig.model_validate(
         {

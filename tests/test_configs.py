@@ -10,7 +10,11 @@ ROOT = Path(__file__).parent.parent
 PATHS = sorted((ROOT / "configs").glob("*.yaml"))
 # Files that change another configuration need one to change.
 LOG = ["--data.events.paths", "[log.csv]", "--data.event_columns.timestamp=t"]
-BASE = {"demo": LOG, "beauty_text": LOG, "beauty_ids": LOG}
+BASE = {
+    "demo": [*LOG, "--data.item_attributes", "[{name: brand}, {name: category}]"],
+    "beauty_text": [*LOG, "--data.item_attributes", "[{name: attributes}]"],
+    "beauty_ids": LOG,
+}
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)

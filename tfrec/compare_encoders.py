@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -22,9 +23,10 @@ _DESCRIPTION = (
     "Trains one retrieval model a text encoder on the same data and prints what each "
     "is good for: quality for known items, for items that training never saw (a share "
     "is hidden until the test), and of searches (NDCG@10); its weights, texts a "
-    "second, milliseconds a search, and megabytes of weights and cached vectors. "
-    "Options that are not named here are fields "
-    "of the configuration, such as `--text.max_length 48`."
+    "second, milliseconds to encode a search (ms) and to answer a request that has a "
+    "history and a search, and megabytes of weights and cached vectors. Options that "
+    "are not named here are fields of the configuration, such as "
+    "`--text.max_length 48`."
 )
 ENCODERS = ("none", "minilm", "scratch", "word_vectors")
 # Figure, its header, and how it is written.
@@ -35,6 +37,7 @@ _COLUMNS = (
     ("parameters", "weights", "{:,.0f}"),
     ("texts_per_second", "texts/s", "{:,.0f}"),
     ("ms_per_search", "ms", "{:.1f}"),
+    ("ms_per_request", "ms a request", "{:.1f}"),
     ("megabytes", "MB", "{:,.1f}"),
 )
 
@@ -90,9 +93,19 @@ def _table(
     rows: Mapping[str, Mapping[str, float | None]], hidden_share: float
 ) -> Table:
     title = f"Text encoders, {hidden_share:.0%} of the items hidden until the test"
-    table = Table("encoder", title=title, title_justify="left")
+    # Eighty columns wide with weights of 8 digits.
+    table = Table(
+        "encoder",
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for _, header, _ in _COLUMNS:
-        table.add_column(header, justify="right", no_wrap=True)
+        lines = "\n".join(header.rsplit(" ", 1))
+        table.add_column(lines, justify="right", no_wrap=True)
     for name, row in rows.items():
         table.add_row(name, *_cells(row))
     return table

@@ -22,7 +22,7 @@ from tfrec.ranking_config import RankingConfig, check_calibration
 from tfrec.retrieval_config import RetrievalConfig, SequenceEncoderName
 from tfrec.schema import RequestRule, Schema
 from tfrec.task_config import TaskConfig, check_tasks
-from tfrec.text_config import TextConfig
+from tfrec.text_config import TextConfig, check_text_fields
 from tfrec.tune_config import SearchRange, TuneConfig
 
 __all__ = [
@@ -276,6 +276,12 @@ class ExperimentConfig(FrozenConfig):
             has_dwell=self.ranking is not None and self.ranking.dwell_weight > 0,
             has_interests=self.retrieval.num_interests > 1,
         )
+
+    @model_validator(mode="after")
+    def _texts_are_of_the_items(self) -> Self:
+        if self.text is not None:
+            check_text_fields(self.text.fields, self.experiment_schema.item_attributes)
+        return self
 
     @model_validator(mode="after")
     def _final_order_fits(self) -> Self:

@@ -1,11 +1,15 @@
 """Frozen, typed configuration of the text tower."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from tfrec.data_config import FrozenConfig
+from tfrec.schema import AttributeKind, AttributeSpec
+
+TITLE_FIELD = "title"  # Every catalogue has it; the others are item attributes.
 
 
 class ScratchEncoderConfig(FrozenConfig):
@@ -49,7 +53,7 @@ class TextConfig(FrozenConfig):
         None, description="Of `tf_hub`: handle or folder of the preprocessing model."
     )
     fields: tuple[str, ...] = Field(
-        ("title",),
+        (TITLE_FIELD,),
         min_length=1,
         description="Read as the text of an item: `title` and item attributes.",
     )
@@ -123,3 +127,21 @@ class TextConfig(FrozenConfig):
                 "Name a hub model, a folder, or `package:<module>/<folder>`."
             )
         return self
+
+
+def check_text_fields(
+    fields: Sequence[str], attributes: Sequence[AttributeSpec]
+) -> None:
+    """Checks that every field is the title or an item attribute with words.
+
+    Raises:
+        ValueError: If one is not; names those that there are.
+    """
+    words = [a.name for a in attributes if a.kind != AttributeKind.NUMERIC]
+    expected = [TITLE_FIELD, *words]
+    for name in fields:
+        if name not in expected:
+            raise ValueError(
+                f"`text.fields` must name `{TITLE_FIELD}` or item attributes with "
+                f"words. Received: {name!r}, expected one of {expected}."
+            )

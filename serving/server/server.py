@@ -1,6 +1,7 @@
 """The embedded server: gRPC, health and graceful stop around the manager."""
 
 import os
+import socket
 import threading
 from collections.abc import Sequence
 from concurrent import futures
@@ -25,7 +26,8 @@ class EmbeddedServer:
     """TensorFlow Serving's gRPC protocol inside this process.
 
     For laptops, tests and CI; production is `tensorflow_model_server`. The port
-    opens only after every model is loaded and warmed up.
+    opens only after every model is loaded and warmed up; that it is free is found
+    out before.
 
     Args:
         models: What to serve; `read_models_config` reads them from a file.
@@ -98,16 +100,21 @@ class EmbeddedServer:
             ModelLoadError: If a model has no version that can be served.
             OSError: If the port cannot be opened.
         """
-        self._manager.start()
         address = f"{self._host}:{self._requested_port}"
+        refusal = OSError(
+            f"Cannot listen on {address}: is the port in use? Stop the other "
+            "server, or choose another port (0 takes a free one)."
+        )
+        try:
+            _bind_once(self._host, self._requested_port)
+        except (OSError, OverflowError) as error:
+            raise refusal from error
+        self._manager.start()
         try:
             self._port = self._server.add_insecure_port(address)
         except RuntimeError as error:
             self._manager.stop()
-            raise OSError(
-                f"Cannot listen on {address}: is the port in use? Stop the other "
-                "server, or choose another port (0 takes a free one)."
-            ) from error
+            raise refusal from error
         self._server.start()
         return self
 
@@ -142,3 +149,17 @@ class EmbeddedServer:
             ModelService(self._manager), self._server
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+
+
+def _bind_once(host: str, port: int) -> None:
+    """Takes an address and gives it back; nobody can connect meanwhile.
+
+    Raises:
+        OSError: If another socket listens there, or this machine has no such address.
+        OverflowError: If no port has this number.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as taken:
+        # As gRPC: connections that were closed lately do not count.
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind((host.strip("[]"), port))

@@ -100,8 +100,12 @@ def test_encoders_are_compared_on_known_hidden_and_searched_items(
     for row in rows.values():
         assert 0.0 < row["NDCG@10"] < 1.0
         assert row["cold_Recall@10"] is not None
+        assert row["ms_per_request"] > 0.0
+    assert rows["none"]["ms_per_search"] is None
     assert rows["scratch"]["search_NDCG@10"] > 0.0
-    assert "scratch" in (tmp_path / "table.md").read_text()
+    table = (tmp_path / "table.md").read_text()
+    assert "scratch" in table
+    assert "| ms | ms a request | MB |" in table
     assert "20% of the items hidden" in capsys.readouterr().out
 
 

@@ -23,7 +23,7 @@ from tfrec.text.encoder import TextEncoder
 from tfrec.text.pseudo_searches import make_pseudo_searches
 from tfrec.text.reader import TextReader
 from tfrec.text.registry import build_text_encoder
-from tfrec.text_config import TextConfig
+from tfrec.text_config import TextConfig, check_text_fields
 
 CACHE_DIR = "text"  # In the prepared dataset.
 
@@ -107,13 +107,14 @@ def item_texts(dataset: PreparedDataset, fields: Sequence[str]) -> list[str]:
     Raises:
         ValueError: If a field is no attribute with words.
     """
+    check_text_fields(fields, dataset.schema.item_attributes)
     attributes = {a.name: a for a in dataset.schema.item_attributes}
     columns = []
     for name in fields:
         if name == TITLE:
             columns.append([value or "" for value in dataset.items[TITLE].to_pylist()])
         else:
-            columns.append(_words(dataset, _text_attribute(attributes, name)))
+            columns.append(_words(dataset, attributes[name]))
     return [". ".join(filter(None, parts)) for parts in zip(*columns, strict=True)]
 
 
@@ -213,17 +214,6 @@ def build_shop_encoder(
         longest = max(settings.max_length, settings.sequence_tokens)
         settings = settings.model_copy(update={"max_length": longest})
     return build_text_encoder(settings, texts=lambda: texts, scratch_dir=Path(folder))
-
-
-def _text_attribute(attributes: dict[str, AttributeSpec], name: str) -> AttributeSpec:
-    attribute = attributes.get(name)
-    if attribute is None or attribute.kind == AttributeKind.NUMERIC:
-        words = [n for n, a in attributes.items() if a.kind != AttributeKind.NUMERIC]
-        raise ValueError(
-            f"`text.fields` must name `{TITLE}` or item attributes with words. "
-            f"Received: {name!r}, expected one of {[TITLE, *words]}."
-        )
-    return attribute
 
 
 def _words(dataset: PreparedDataset, attribute: AttributeSpec) -> list[str]:

@@ -3,18 +3,21 @@
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tfrec.config import ExperimentConfig, TextConfig
 from tfrec.data.held_out import HeldOutDataset
+from tfrec.data.histories import gather_requests
 from tfrec.data.prepare import prepare
 from tfrec.data.store import EventSequences, PreparedDataset
 from tfrec.evaluation.evaluate import evaluate
 from tfrec.evaluation.model_scorers import RetrievalScorer
 from tfrec.evaluation.protocols import EvaluationQueries, build_queries
 from tfrec.evaluation.search import evaluate_search
+from tfrec.features.request import Request, request_of
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.run_record import write_json
 from tfrec.schema import NUM_SPECIAL_INDICES
@@ -24,6 +27,8 @@ from tfrec.training.strategies import make_strategy
 K = 10
 SPEED_TEXTS = 512  # Of the catalogue, encoded to tell the speed.
 LATENCY_CALLS = 200
+REQUEST_CALLS = 30
+WARM_UP_CALLS = 5
 
 
 def compare_encoders(
@@ -48,8 +53,9 @@ def compare_encoders(
     Returns:
         Per name: `NDCG@10` (targets that were not hidden), `cold_Recall@10` (hidden
         ones), `search_NDCG@10` (None without searches), `parameters`,
-        `texts_per_second`, `ms_per_search`, `megabytes`; None where there is no
-        encoder.
+        `texts_per_second`, `ms_per_search` (its text is encoded), `ms_per_request` (a
+        history and a search are answered), `megabytes`; None where there is no
+        encoder, but for requests: they are answered without reading the search.
     """
     reading = [text for text in encoders.values() if text is not None]
     # Searches are kept if any of the encoders can read them.
@@ -99,6 +105,7 @@ def measure(
         f"cold_Recall@{K}": None if cold is None else cold[f"Recall@{K}"],
         f"search_NDCG@{K}": _search(config, dataset, sequences, recommender),
         **_cost(recommender),
+        "ms_per_request": _ms_per_request(recommender, sequences, queries),
     }
 
 
@@ -167,3 +174,65 @@ def _cost(recommender: TrainedRecommender) -> dict[str, float | None]:
         "ms_per_search": 1e3 * float(np.median(times)),
         "megabytes": (num_bytes + 4 * kept * reader.text_dim) / 1e6,
     }
+
+
+def _ms_per_request(
+    recommender: TrainedRecommender,
+    sequences: EventSequences,
+    queries: EvaluationQueries,
+) -> float:
+    """Median time of one request in the graph: history and search in, best items out.
+
+    Text is read as in an exported model: in the graph, without the cache.
+    """
+    reader = recommender.text_reader
+    texts = [] if reader is None else [text for text in reader.item_texts if text]
+    num_calls = WARM_UP_CALLS + REQUEST_CALLS
+    searches = np.resize(np.array(texts or [""], object), num_calls)
+    rows = np.resize(np.arange(queries.num_queries), num_calls)
+    answer: Any = None
+    times = []
+    for search, row in zip(searches, rows, strict=True):
+        inputs = (
+            tf.constant([search]),
+            _request(recommender, sequences, queries.take(np.array([row]))),
+        )
+        if answer is None:
+            answer = _compiled_answer(recommender, inputs)
+        started = time.perf_counter()
+        answer(*inputs).numpy()
+        times.append(time.perf_counter() - started)
+    return 1e3 * float(np.median(times[WARM_UP_CALLS:]))
+
+
+def _request(
+    recommender: TrainedRecommender,
+    sequences: EventSequences,
+    queries: EvaluationQueries,
+) -> Request:
+    arrays = gather_requests(
+        sequences,
+        queries.user_rows,
+        queries.history_ends,
+        request_timestamps=queries.request_timestamps,
+        context=queries.context,
+        max_history_length=recommender.max_history_length,
+        search_type_index=recommender.search_type_index,
+    )
+    return tf.nest.map_structure(tf.convert_to_tensor, request_of(arrays))
+
+
+def _compiled_answer(
+    recommender: TrainedRecommender, inputs: tuple[tf.Tensor, Request]
+) -> Any:
+    """Returns a function of inputs like these, of any length of history."""
+
+    def answer(search: tf.Tensor, request: Request) -> tf.Tensor:
+        request = request._replace(query_text=recommender.encode_texts(search))
+        scores = recommender.retrieval_scores(request)
+        return tf.math.top_k(scores, min(K, recommender.num_items)).indices
+
+    specs = tf.nest.map_structure(
+        lambda tensor: tf.TensorSpec([None] * tensor.shape.rank, tensor.dtype), inputs
+    )
+    return tf.function(answer, input_signature=specs)

@@ -142,6 +142,10 @@ class AsyncPredictor:
 
         Returns:
             One array per output; strings as `object` arrays of str.
+
+        Raises:
+            SchemaMismatchError: If the model does not have the signature.
+            RecommenderError: Another of its kinds, see `tfrec_client.errors`.
         """
         request = self._connection.predict_request(signature_name, inputs, output_names)
         return read_outputs(await self._call(self._predict, request, timeout_seconds))

@@ -51,6 +51,11 @@ _FIX_OF_STATUS = {
     "server's models.config.",
     grpc.StatusCode.UNAVAILABLE: "Start the server, or correct `target`.",
 }
+# What TensorFlow Serving says with FAILED_PRECONDITION, its only mark of this case.
+_NO_SIGNATURE = "serving signature key"
+_FIX_OF_SIGNATURE = (
+    "Ask one of those that `metadata()` or `python -m tfrec_client metadata` lists."
+)
 
 
 def translate_rpc_error(
@@ -63,5 +68,7 @@ def translate_rpc_error(
     kind = _ERROR_OF_STATUS.get(code, RecommenderError)
     limit = f" after {timeout_seconds:g} s" if kind is DeadlineExceededError else ""
     fix = _FIX_OF_STATUS.get(code, "")
+    if kind is ModelNotReadyError and _NO_SIGNATURE in str(details).lower():
+        kind, fix = SchemaMismatchError, _FIX_OF_SIGNATURE
     reason = str(details).rstrip(". ")
     return kind(f"{target} answered {code.name}{limit}: {reason}. {fix}".rstrip())

@@ -137,6 +137,10 @@ class Predictor:
 
         Returns:
             One array per output; strings as `object` arrays of str.
+
+        Raises:
+            SchemaMismatchError: If the model does not have the signature.
+            RecommenderError: Another of its kinds, see `tfrec_client.errors`.
         """
         request = self._connection.predict_request(signature_name, inputs, output_names)
         return read_outputs(self._call(self._predict, request, timeout_seconds))

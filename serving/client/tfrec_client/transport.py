@@ -116,7 +116,6 @@ class Connection:
             ("grpc.service_config", json.dumps(service)),
             ("grpc.enable_retries", int(self.max_retries > 0)),
             ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 2000),
             ("grpc.max_receive_message_length", _UNLIMITED),
             ("grpc.max_send_message_length", _UNLIMITED),

@@ -17,6 +17,7 @@ from tfrec_client import (
     RankRequest,
     RecommendationRequest,
     RecommenderClient,
+    SchemaMismatchError,
 )
 from tfrec_client.__main__ import main
 
@@ -176,6 +177,24 @@ def test_an_unknown_model_or_version_is_not_ready(
     with pytest.raises(ModelNotReadyError, match=message):
         client.recommend([])
     client.close()
+
+
+def test_an_unknown_signature_is_named_and_where_to_find_the_others(
+    server: "EmbeddedServer", client: RecommenderClient
+) -> None:
+    inputs = {"k": np.array([1], np.int32)}
+    expected = pytest.raises(SchemaMismatchError, match=r'"nope" not found.*metadata')
+    with expected:
+        client.predict("nope", inputs)
+
+    async def ask() -> None:
+        async with AsyncRecommenderClient(
+            server.target, model_name="toy", timeout_seconds=20
+        ) as asking:
+            await asking.predict("nope", inputs)
+
+    with expected:
+        asyncio.run(ask())
 
 
 def test_versions_and_labels_choose_the_version(server: "EmbeddedServer") -> None:

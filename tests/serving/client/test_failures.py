@@ -1,6 +1,7 @@
 """What the client does when the server does not do what it should."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -133,6 +134,17 @@ def test_a_deadline_that_passes_is_an_error_of_its_own() -> None:
         with pytest.raises(DeadlineExceededError, match=r"after 0\.05 s") as caught:
             client.recommend([], timeout_seconds=0.05)
     assert isinstance(caught.value, TimeoutError)
+
+
+def test_a_server_that_accepts_and_never_speaks_has_the_default_deadline() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        target = f"127.0.0.1:{silent.getsockname()[1]}"
+        client = RecommenderClient(target, model_name="m")
+        start = time.monotonic()
+        with pytest.raises(DeadlineExceededError, match="after 1 s"):
+            client.recommend([])
+        assert time.monotonic() - start < 3
+        client.close()
 
 
 @pytest.mark.parametrize("target", ["", "http://127.0.0.1:8500", "https://models"])

@@ -150,11 +150,14 @@ def test_a_model_without_versions_is_an_error_at_the_start(tmp_path: Path) -> No
         start(tmp_path / "missing").start()
 
 
-def test_a_port_in_use_is_an_error(base_path: Path) -> None:
+def test_a_port_in_use_is_an_error_before_models_are_loaded(base_path: Path) -> None:
     with start(base_path) as server:
-        other = start(base_path, port=server.port)
-        with pytest.raises(OSError, match=f"Cannot listen on 127.0.0.1:{server.port}"):
-            other.start()
+        # Loading would be a ModelLoadError.
+        for port in (server.port, 70_000):
+            other = start(base_path / "missing", port=port)
+            message = f"Cannot listen on 127.0.0.1:{port}: .*choose another port"
+            with pytest.raises(OSError, match=message):
+                other.start()
 
 
 def refuses(client: RecommenderClient) -> bool:
