@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 from jsonargparse import ArgumentParser
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tfrec.config_file import load_config_and_options
@@ -65,36 +66,43 @@ def _counts_table(manifest: dict[str, Any]) -> Table:
     counts = manifest["counts"]
     title = f"{manifest['name']}: {counts['users']:,} users, {counts['items']:,} items"
     table = Table(title=title)
-    table.add_column("split")
-    for column in ("from", "users", "events"):
-        table.add_column(column, justify="right")
-    types = manifest["schema"]["event_types"]
-    for name in types:
-        table.add_column(name, justify="right")
+    table.add_column("split", overflow="fold")
+    by_split = counts["events_by_split"]
+    for split in by_split:
+        table.add_column(split, justify="right", no_wrap=True)
     cuts = manifest["split"]["boundaries"] or {}
-    for split, by_type in counts["events_by_split"].items():
-        users = counts["users_by_split"][split]
-        start = cuts.get(f"{split}_start_iso", "")
-        numbers = (users, sum(by_type.values()), *(by_type[t] for t in types))
-        table.add_row(split, start, *(f"{n:,}" for n in numbers))
+    starts = [cuts.get(f"{split}_start_iso", "") for split in by_split]
+    # Splits start at midnight: the date says all.
+    table.add_row("from", *(start.partition("T")[0] for start in starts))
+    # One row a type, since a shop may have more types than a terminal has room for.
+    numbers = {
+        "users": [counts["users_by_split"][split] for split in by_split],
+        "events": [sum(by_type.values()) for by_type in by_split.values()],
+    }
+    numbers |= {
+        name: [by_type[name] for by_type in by_split.values()]
+        for name in manifest["schema"]["event_types"]
+    }
+    for name, row in numbers.items():
+        table.add_row(escape(name), *(f"{n:,}" for n in row))
     return table
 
 
 def _left_out_table(manifest: dict[str, Any]) -> Table:
     table = Table(title="Left out")
-    table.add_column("table")
-    table.add_column("rows", justify="right")
+    table.add_column("table", no_wrap=True)
+    table.add_column("rows", justify="right", no_wrap=True)
     table.add_column("why", overflow="fold")
     for name, dropped in manifest["dropped"].items():
         for reason, count in dropped.items():
             if count:
-                table.add_row(name, f"{count:,}", f"dropped: {reason}")
+                table.add_row(name, f"{count:,}", escape(f"dropped: {reason}"))
     for name, rejects in manifest["rejects"].items():
         for entry in rejects["reasons"]:
             example = entry["example"]
             place = f"{example['file']} row {example['row']}"
             text = f"unusable: {entry['reason']} (e.g. {place})"
-            table.add_row(name, f"{entry['count']:,}", text)
+            table.add_row(name, f"{entry['count']:,}", escape(text))
     return table
 
 

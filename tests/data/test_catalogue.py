@@ -151,7 +151,32 @@ def test_vocabularies_hold_every_prefix_and_tag_with_counts(
     assert list(counts("category"))[:2] == ["home", "home/lamps"]  # Frequent first.
     assert counts("tags") == {"red": 2, "blue": 1}  # An item counts once a tag.
     assert column(dataset, "price") == {"a": 1.5, "b": None, "c": None}
-    assert dataset.manifest["warnings"][0].startswith("1 x value of 'price'")
+    assert dataset.manifest["warnings"][0].startswith("items: 1 x value of 'price'")
+
+
+def test_negative_prices_of_the_catalogue_are_missing_and_counted_by_table(
+    tmp_path: Path, write_csv: Any, make_config: Any
+) -> None:
+    header = ("user_id", "item_id", "timestamp", "price")
+    events = write_csv("events.csv", [("u", "a", 1, -1), ("u", "b", 2, 3)], header)
+    items = [("a", -2.5), ("b", 0), ("c", -1)]
+    path = write_csv("items.csv", items, ("item_id", "price"))
+
+    dataset = prepare(
+        make_config(
+            events,
+            event_columns={"timestamp": "timestamp", "price": "price"},
+            items={"paths": [str(path)]},
+            item_attributes=[{"name": "price", "kind": "numeric"}],
+        )
+    )
+
+    assert column(dataset, "price") == {"a": None, "b": 0.0, "c": None}
+    counted = [w.partition(" that")[0] for w in dataset.manifest["warnings"][:2]]
+    assert counted == [
+        "events: 1 x value of 'price'",
+        "items: 2 x value of 'price'",
+    ]
 
 
 def test_without_a_catalogue_attributes_are_read_off_the_events(

@@ -151,7 +151,7 @@ def test_query_and_dwell_are_kept_with_their_events(prepare_rows: Prepare) -> No
     sequences = dataset.load_sequences()
     assert sequences.query_text.tolist() == ["red shoes", "", ""]
     assert sequences.dwell_seconds.tolist() == [0, 12.5, 0]
-    text = "1 x value of 'dwell' that is no usable number"
+    text = "events: 1 x value of 'dwell' that is no usable number"
     assert dataset.manifest["warnings"][0].startswith(text)
 
 

@@ -131,6 +131,28 @@ def test_text_that_is_not_utf_8_is_named(
         prepare(make_config(path))
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("log.csv", HEADER + "u,café,5\n"),
+        ("log.csv", HEADER.replace("\n", ",café\n") + "u,a,5,x\n"),
+        ("log.csv.gz", HEADER.replace("\n", ",café\n") + "u,a,5,x\n"),
+        ("log.jsonl", '{"user_id": "u", "item_id": "café", "timestamp": 5}\n'),
+    ],
+)
+def test_latin_1_is_answered_with_how_to_re_encode_it(
+    tmp_path: Path, make_config: Any, name: str, text: str
+) -> None:
+    opener = gzip.open if name.endswith(".gz") else open
+    with opener(tmp_path / name, "wb") as stream:
+        stream.write(text.encode("latin-1"))
+    with pytest.raises(
+        ValueError, match=r"(?s)`data.events`.*UTF-8.*iconv -f latin1 -t utf-8"
+    ) as caught:
+        prepare(make_config(tmp_path / name))
+    assert name in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["log.csv", "log.csv.gz"])
 def test_a_header_without_rows_is_named(
     tmp_path: Path, make_config: Any, name: str

@@ -229,7 +229,7 @@ def test_what_prepare_accepts_is_accepted_with_a_warning(tmp_path):
     assert warnings == [
         "new.csv: 1 x earlier row of the same item",
         "new.csv: 2 x value of 'eur' that is no usable number (expected such as "
-        "1234.5: a point, no other sign, no currency)",
+        "1234.5: a point, no other sign, no currency; no price or time below 0)",
     ]
 
 

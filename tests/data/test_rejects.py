@@ -49,7 +49,8 @@ def test_unusable_rows_are_kept_with_file_row_and_reason(
         "all in one unit)",
         b"u,b": "too few columns (cut-off line?)",
         b"u,b,2,3": "too many columns",
-        b"u,b\xff,2": "bytes that are not UTF-8",
+        b"u,b\xff,2": "bytes that are not UTF-8 (re-encode the file, for instance by "
+        "`iconv -f latin1 -t utf-8 OLD > NEW`)",
         b'u,"b\nc",2': "line break in item id",
     }
     text = HEADER + b"u,a,1\n" + b"\n".join(bad) + b"\nu,c,3\n"
@@ -149,6 +150,41 @@ def test_unknown_event_types_are_rejects_and_mapped_ones_are_not(
         "no event type",
     ]
     assert dataset.load_sequences().event_type_index.tolist() == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("raw", "nearest"),
+    [
+        ("Purchase", "purchase"),
+        ("purchases", "purchase"),
+        ("vjew", "view"),
+        ("PV", "pv"),
+        ("cards", "card"),
+        ("fav", None),
+        ("remove_from_cart", None),
+    ],
+)
+def test_event_types_that_are_nearly_known_get_a_hint(
+    tmp_path: Path, make_config: Any, raw: str, nearest: str | None
+) -> None:
+    _, rejects = run(
+        tmp_path,
+        make_config,
+        f"user_id,item_id,what\nu,a,purchase\nu,b,{raw}\n".encode(),
+        event_columns={"event_type": "what"},
+        event_types=["view", "cart", "card", "purchase"],
+        event_type_names={"pv": "view", "unused": "other"},
+    )
+
+    known = "view, cart, card, purchase, pv, unused"
+    reason = f"unknown event type '{raw}' (known: {known})"
+    if nearest is not None:
+        event_type = {"pv": "view"}.get(nearest, nearest)
+        reason += (
+            f"; did you mean '{nearest}'? "
+            f"Set data.event_type_names: {{'{raw}': {event_type}}}"
+        )
+    assert [r["reason"] for r in rejects] == [reason]
 
 
 def test_too_many_rejects_are_an_error_with_examples_and_leave_nothing(

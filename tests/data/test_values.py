@@ -133,7 +133,7 @@ def test_numeric_id_columns_of_parquet_become_text(
 def test_prices_that_are_no_numbers_are_missing_and_counted(
     prepare_rows: Prepare,
 ) -> None:
-    prices = ["1.5", "nan", "free", "", "inf", "2.5"]
+    prices = ["1.5", "nan", "free", "", "inf", "-1", "2.5"]
     dataset = prepare_rows(
         [("u", "a", i + 1, price) for i, price in enumerate(prices)]
         + [("v", "b", 9, "none")],
@@ -151,8 +151,31 @@ def test_prices_that_are_no_numbers_are_missing_and_counted(
     )
     # The 2.5 is the test event, of which the catalogue knows nothing.
     assert items == {"a": 1.5, "b": None}
-    # nan, free, inf of a and none of b; an empty price is just missing.
+    # nan, free, inf, -1 of a and none of b; an empty price is just missing.
     assert dataset.manifest["warnings"] == [
-        "4 x value of 'price' that is no usable number (expected such as 1234.5: "
-        "a point, no other sign, no currency)"
+        "events: 5 x value of 'price' that is no usable number (expected such as "
+        "1234.5: a point, no other sign, no currency; no price or time below 0)"
     ]
+
+
+def test_numbers_that_only_an_attribute_reads_off_the_events_are_counted(
+    prepare_rows: Prepare,
+) -> None:
+    rows = [("u", "a", 1, "-3", "-3", "x"), ("u", "a", 2, "0", "5", "1")]
+    dataset = prepare_rows(
+        rows,
+        header=("user_id", "item_id", "timestamp", "cost", "degrees", "load"),
+        item_attributes=[
+            {"name": "price", "column": "cost", "kind": "numeric"},
+            {"name": "degrees", "kind": "numeric"},
+        ],
+        context=[{"name": "load", "kind": "numeric"}],
+    )
+
+    # A price below 0 is none, and 0 is one; other numbers may be below: (-3 + 5) / 2.
+    assert dataset.items["price"].to_pylist() == [0.0]
+    assert dataset.items["degrees"].to_pylist() == [1.0]
+    counted = [w.partition(" that")[0] for w in dataset.manifest["warnings"]]
+    assert "events: 1 x value of 'cost'" in counted
+    assert "events: 1 x value of 'load'" in counted
+    assert not any("degrees" in text for text in counted)

@@ -12,7 +12,13 @@ from tfrec.data.cleaning import Dictionary
 from tfrec.data.engine import MICROSECONDS, Table, count_rows, materialise, read_int
 from tfrec.data.readers import PROBLEM, Source
 from tfrec.data.store import ITEM_ID, TEST, TITLE, TRAIN, TRAIN_COUNT
-from tfrec.data.values import as_number, as_text, clean_id, id_problem, is_garbage
+from tfrec.data.values import (
+    as_attribute_number,
+    as_text,
+    clean_id,
+    id_problem,
+    is_garbage,
+)
 from tfrec.data.vocabulary import Vocabulary
 from tfrec.schema import NUM_SPECIAL_INDICES, AttributeKind, AttributeSpec
 
@@ -30,10 +36,22 @@ def wanted_item_columns(data: DataConfig) -> dict[str, str]:
     return wanted
 
 
+def staged_item_columns(data: DataConfig) -> dict[str, str]:
+    """Returns the columns of `stage_items` by the keys of `wanted_item_columns`.
+
+    The id, without which a row is unusable, is left out.
+    """
+    staged = {"data.item_columns.title": TITLE} if data.item_columns.title else {}
+    attributes = {
+        f"data.item_attributes.{a.name}": a.name for a in data.item_attributes
+    }
+    return {**staged, **attributes}
+
+
 def stage_items(source: Source, data: DataConfig) -> Table:
     """Selects id, `problem`, title, attributes and `garbage`, in file order.
 
-    `garbage` has one bit for each of `numeric_columns` that holds no number.
+    `garbage` has one bit for each of `numeric_columns` that holds no usable one.
     """
     raw = source.table
     item_id = clean_id(raw[data.item_columns.item_id].cast("string"))
@@ -48,7 +66,7 @@ def stage_items(source: Source, data: DataConfig) -> Table:
     for attribute in data.item_attributes:
         column = raw[attribute.source_column]
         if attribute.kind == AttributeKind.NUMERIC:
-            number = as_number(column)
+            number = as_attribute_number(column, name=attribute.name)
             bit = bits[attribute.source_column]
             garbage = garbage | is_garbage(column, number).ifelse(bit, 0)
             columns[attribute.name] = number

@@ -12,6 +12,7 @@ from tfrec.data.catalogue import (
     keep_last_rows,
     numeric_columns,
     stage_items,
+    staged_item_columns,
     wanted_item_columns,
 )
 from tfrec.data.cleaning import (
@@ -21,7 +22,9 @@ from tfrec.data.cleaning import (
     keep_core,
     remove_duplicates,
 )
+from tfrec.data.empty_columns import empty_column_notes
 from tfrec.data.engine import Table, count_rows, drop, materialise
+from tfrec.data.numbers import number_columns
 from tfrec.data.readers import Source, check_columns, open_source
 from tfrec.data.rejects import (
     Reject,
@@ -34,16 +37,19 @@ from tfrec.data.rejects import (
 )
 from tfrec.data.staging import (
     NO_IMPRESSION_ID,
-    NUMBER_ROLES,
     drop_reasons,
     search_type,
     stage_events,
+    staged_columns,
     wanted_columns,
 )
 
 EVENTS, ITEMS = "data.events", "data.items"
 
-_NUMBERS = "(expected such as 1234.5: a point, no other sign, no currency)"
+_NUMBERS = (
+    "(expected such as 1234.5: a point, no other sign, no currency; no price or time "
+    "below 0)"
+)
 
 
 @dataclass
@@ -55,12 +61,14 @@ class LoadReport:
         summary: Their counts.
         dropped: Rows left out on purpose, per reason.
         warnings: Values, or rows, that were usable only in part, per kind.
+        notes: What else is to be told.
     """
 
     rejects: list[Reject] = field(default_factory=list)
     summary: RejectSummary = field(default_factory=RejectSummary)
     dropped: dict[str, int] = field(default_factory=dict)
     warnings: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -104,9 +112,14 @@ def clean_events(
     spellings = {"user_text": users.spellings, "item_text": items.spellings}
     rejected = find_rejected(raw, spellings)
     _reject(engine, source, raw, rejected, report, data.cleaning.max_reject_share)
-    columns = [getattr(data.event_columns, role.role) for role in NUMBER_ROLES]
     kept = raw.filter(raw["dropped"].isnull())
-    report.warnings.update(_count_garbage(engine, kept, columns))
+    report.warnings = _count_garbage(engine, kept, number_columns(data))
+    report.notes = empty_column_notes(
+        engine,
+        kept.filter(kept["problem"].isnull()),
+        staged=staged_columns(data),
+        wanted=wanted_columns(data),
+    )
     searches = search_type(data) if data.search_event_type is not None else None
     coded = code_rows(raw, users, items, impressions=False, search_type=searches)
     events = materialise(engine, "events_coded", coded)
@@ -175,7 +188,13 @@ def load_items(engine: Backend, data: DataConfig) -> tuple[Table, LoadReport]:
         engine, staged
     )
     usable = staged.filter(staged["problem"].isnull())
-    report.warnings.update(_count_garbage(engine, usable, numeric_columns(data)))
+    report.warnings = _count_garbage(engine, usable, numeric_columns(data))
+    report.notes = empty_column_notes(
+        engine,
+        usable,
+        staged=staged_item_columns(data),
+        wanted=wanted_item_columns(data),
+    )
     return given, report
 
 
@@ -247,7 +266,7 @@ def _count_dropped(engine: Backend, raw: Table, data: DataConfig) -> dict[str, i
 
 
 def _count_garbage(
-    engine: Backend, rows: Table, columns: Sequence[str | None]
+    engine: Backend, rows: Table, columns: Sequence[str]
 ) -> dict[str, int]:
     """Counts rows by the bits of `garbage`: one for each of the columns."""
     if "garbage" not in rows.columns:

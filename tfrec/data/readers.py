@@ -249,7 +249,7 @@ def _store_rejects(view: str) -> str:
 
 
 def _header(file: str, config: TableConfig, *, name: str) -> tuple[str, ...]:
-    columns = _read_header(file, config)
+    columns = _read_header(file, config, name=name)
     folded = [column.casefold() for column in columns]
     twice = sorted({c for c in columns if folded.count(c.casefold()) > 1})
     if twice:
@@ -261,9 +261,17 @@ def _header(file: str, config: TableConfig, *, name: str) -> tuple[str, ...]:
     return columns
 
 
-def _read_header(file: str, config: TableConfig) -> tuple[str, ...]:
+def _read_header(file: str, config: TableConfig, *, name: str) -> tuple[str, ...]:
     with _open_binary(file) as stream:
-        line = stream.readline(MAX_LINE_BYTES).decode("utf-8-sig", errors="replace")
+        first = stream.readline(MAX_LINE_BYTES)
+    try:
+        line = first.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"`{name}` must be text in UTF-8. Received: the header of '{file}' has "
+            f"other bytes ({first[error.start : error.end]!r}). Re-encode the file, "
+            "for instance by `iconv -f latin1 -t utf-8 OLD > NEW`."
+        ) from error
     line = line.rstrip("\r\n")
     if "\r" in line:
         raise ValueError(
@@ -343,7 +351,8 @@ def _json_keys(file: str) -> Iterator[str]:
     with _open_binary(file) as stream:
         for line in islice(stream, NUM_SAMPLED_LINES):
             try:
-                record = json.loads(line)
+                # Lines that are not UTF-8 become rejects that say so.
+                record = json.loads(line.decode("utf-8-sig", errors="replace"))
             except ValueError:
                 continue  # Counted as a reject when the table is read.
             if isinstance(record, dict):

@@ -20,7 +20,8 @@ _READER_REASONS = {
     "MISSING COLUMNS": "too few columns (cut-off line?)",
     "TOO MANY COLUMNS": "too many columns",
     "UNQUOTED VALUE": "quote that is not closed",
-    "INVALID ENCODING": "bytes that are not UTF-8",
+    "INVALID ENCODING": "bytes that are not UTF-8 (re-encode the file, for instance by "
+    "`iconv -f latin1 -t utf-8 OLD > NEW`)",
     "LINE SIZE OVER MAXIMUM": "line too long",
     "INVALID STATE": "broken quoting",
 }

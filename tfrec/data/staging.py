@@ -1,40 +1,27 @@
 """Reads the event log once: roles, types and instants, still with raw ids."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import ibis
 
 from tfrec.config import CleaningConfig, DataConfig, RowFilter
 from tfrec.data.engine import Column, Table, content_hash
+from tfrec.data.numbers import event_attributes, stage_numbers
 from tfrec.data.readers import FILE, LINE, PROBLEM, Source
-from tfrec.data.values import as_instant, as_number, as_text, is_garbage
+from tfrec.data.values import as_attribute_number, as_instant, as_number, as_text
 from tfrec.schema import NUM_SPECIAL_INDICES, AttributeKind
 
 IMPRESSION_TYPE = 0  # Type index of rows that only say what was shown.
 NO_SEARCH_TEXT = "search without a text"
 UNREAD_SEARCH = "search, which no text encoder reads (set text)"
 NO_IMPRESSION_ID = "impression without an impression id"
-
-
-@dataclass(frozen=True)
-class NumberRole:
-    """A role whose column holds numbers, and which of them make sense."""
-
-    role: str
-    lowest: float | None = None
-    highest: float | None = None
-    unknown: float | None = None
-
-
-NUMBER_ROLES = (
-    NumberRole("dwell_seconds", lowest=0, unknown=0),
-    NumberRole("position", lowest=1, unknown=0),
-    NumberRole("propensity", lowest=0, highest=1),
-    NumberRole("quantity"),
-    NumberRole("price"),
-)
-KEPT_NUMBERS = ("dwell_seconds", "position", "propensity")
+_STAGED_NAMES = {
+    "session_id": "session",
+    "impression_id": "impression",
+    "quantity": "has_quantity",
+    "price": "has_price",
+}
+_MAX_EDITS = 3  # Of a misspelt event type, and at most a third of its length.
 
 
 def wanted_columns(data: DataConfig) -> dict[str, str]:
@@ -53,6 +40,24 @@ def wanted_columns(data: DataConfig) -> dict[str, str]:
     return wanted
 
 
+def staged_columns(data: DataConfig) -> dict[str, str]:
+    """Returns the columns of `stage_events` by the keys of `wanted_columns`.
+
+    Columns without which a row is unusable, and those of `drop_rows`, have none.
+    """
+    staged = {}
+    for key in wanted_columns(data):
+        section, name = key.removeprefix("data.").split(".", 1)
+        staged[key] = {
+            "event_columns": _STAGED_NAMES.get(name, name),
+            "context": f"context_{name}",
+            "item_attributes": f"attribute_{name}",
+            "item_columns": name,
+        }.get(section, "")
+    needed = ("user_id", "item_id", "event_type", "timestamp", "")
+    return {key: name for key, name in staged.items() if name not in needed}
+
+
 def stage_events(source: Source, data: DataConfig, *, reads_searches: bool) -> Table:
     """Selects what is needed of every raw row, in file order.
 
@@ -67,7 +72,9 @@ def stage_events(source: Source, data: DataConfig, *, reads_searches: bool) -> T
         unusable, 0 an impression), `instant`, `dropped` (place of the drop reason),
         `problem`, and as configured `content`, `session`, `dwell_seconds`, `query`,
         `search` (the text of a search, else ""), `impression`, `position`,
-        `propensity`, `garbage`, `context_*`, `attribute_*` and `title`.
+        `propensity`, `has_quantity`, `has_price`, `garbage` (one bit for each of
+        `number_columns` that holds no usable one), `context_*`, `attribute_*` and
+        `title`.
     """
     raw, roles = source.table, data.event_columns
     type_index, type_problem = _event_type(raw, data)
@@ -91,7 +98,7 @@ def stage_events(source: Source, data: DataConfig, *, reads_searches: bool) -> T
         "problem": ibis.coalesce(*problems),
         **_content(raw, data),
         **_texts(raw, data, type_index),
-        **_numbers(raw, data),
+        **stage_numbers(raw, data),
         **_attributes(raw, data),
     }
     return raw.select(**columns)
@@ -139,12 +146,30 @@ def _event_type(raw: Table, data: DataConfig) -> tuple[Any, Any]:
     index: Any = value.cases(*cases, else_=text.cases(*cases, else_=-1)).cast("int8")
     listed = f"' (known: {', '.join(names)})"
     unknown = ibis.literal("unknown event type '") + text + listed
+    unknown += _near_type(text, {n: t for n, t in names.items() if t in types})
     problem = ibis.cases(
         (text.isnull(), "no event type"),
         (index < 0, unknown),
         else_=ibis.null("string"),
     )
     return index.fill_null(-1), problem
+
+
+def _near_type(text: Any, names: dict[str, str]) -> Any:
+    """Returns a hint where a raw type is nearly one of the names, else ""."""
+    folded = text.lower()
+    cases = [
+        (
+            folded.levenshtein(name.lower()) <= edits,
+            ibis.literal(f"; did you mean '{name}'? Set data.event_type_names: {{'")
+            + text
+            + f"': {event_type}}}",
+        )
+        for edits in range(_MAX_EDITS + 1)  # The nearest first.
+        for name, event_type in names.items()
+        if edits <= len(name) // 3
+    ]
+    return ibis.cases(*cases, else_="")
 
 
 def _instant(raw: Table, data: DataConfig) -> tuple[Any, Any]:
@@ -227,46 +252,12 @@ def _hash_of(column: Column) -> Column:
     return text.isnull().ifelse(ibis.null("uint64"), hashed)
 
 
-def _numbers(raw: Table, data: DataConfig) -> dict[str, Any]:
-    """Returns the kept numbers, and in `garbage` one bit per unusable one."""
-    columns: dict[str, Any] = {}
-    garbage: Any = ibis.literal(0, "int16")
-    for bit, role in enumerate(NUMBER_ROLES):
-        name = getattr(data.event_columns, role.role)
-        if name is None:
-            continue
-        number: Any = as_number(raw[name])
-        bad = is_garbage(raw[name], number)
-        if role.lowest is not None or role.highest is not None:
-            low = float("-inf") if role.lowest is None else role.lowest
-            high = float("inf") if role.highest is None else role.highest
-            usable = number.between(low, high)
-            allowed = usable | (number == role.unknown) if role.unknown == 0 else usable
-            bad = bad | ~allowed.fill_null(True)
-            number = ibis.ifelse(usable, number, ibis.null("float64"))
-        garbage = garbage + ibis.ifelse(bad, 2**bit, 0)
-        if role.role in KEPT_NUMBERS:
-            columns[role.role] = number.cast("float32")
-    return (
-        {**columns, "garbage": garbage.cast("int16")}
-        if columns or _has_numbers(data)
-        else {}
-    )
-
-
-def _has_numbers(data: DataConfig) -> bool:
-    return any(getattr(data.event_columns, role.role) for role in NUMBER_ROLES)
-
-
 def _attributes(raw: Table, data: DataConfig) -> dict[str, Any]:
-    declared = [(f"context_{a.name}", a) for a in data.context]
-    if data.items is None:
-        declared += [(f"attribute_{a.name}", a) for a in data.item_attributes]
     columns: dict[str, Any] = {}
-    for name, attribute in declared:
+    for name, attribute in event_attributes(data).items():
         column = raw[attribute.source_column]
         if attribute.kind == AttributeKind.NUMERIC:
-            columns[name] = as_number(column)
+            columns[name] = as_attribute_number(column, name=attribute.name)
         else:
             columns[name] = as_text(column, separator=attribute.separator)
     if data.items is None and data.item_columns.title:

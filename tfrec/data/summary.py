@@ -67,7 +67,6 @@ def build_summary(
         for name, i in SPLIT_INDEX.items()
     }
     repeats = statistics.train_repeats / max(statistics.train_targets, 1)
-    warnings = {k: n for r in reports.values() for k, n in r.warnings.items()}
     return {
         "counts": {
             "users": statistics.num_users,
@@ -85,7 +84,12 @@ def build_summary(
         "rejects": {name: r.summary.to_json() for name, r in reports.items()},
         "dropped": {name: r.dropped for name, r in reports.items()},
         "warnings": [
-            *(f"{n:,} x {k}" for k, n in warnings.items()),
+            *(
+                f"{name}: {n:,} x {kind}"
+                for name, report in reports.items()
+                for kind, n in report.warnings.items()
+            ),
+            *(note for r in reports.values() for note in r.notes),
             *_notes(statistics, protocol=split),
             *notes,
             *_future(boundaries),

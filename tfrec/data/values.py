@@ -6,6 +6,7 @@ import ibis
 
 from tfrec.data.engine import MICROSECONDS, Column, microseconds
 from tfrec.data_config import TimeUnit
+from tfrec.order_config import PRICE
 
 # Spellings of "nothing" that databases and data frames leave in id columns.
 MISSING_IDS = ("nan", "null", "none", "\\n", "<na>")
@@ -91,6 +92,14 @@ def as_number(column: Column) -> Column:
     value = value.cast("float64")
     is_bad = value.isnan() | value.isinf()
     return ibis.ifelse(is_bad, ibis.null("float64"), value)
+
+
+def as_attribute_number(column: Column, *, name: str) -> Column:
+    """Returns the number of an attribute as `as_number`; a `price` below 0 is none."""
+    number: Any = as_number(column)
+    if name != PRICE:
+        return number
+    return ibis.ifelse(number < 0, ibis.null("float64"), number)
 
 
 def is_garbage(column: Column, number: Column) -> Column:
