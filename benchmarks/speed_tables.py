@@ -195,6 +195,8 @@ def _counting(result: Mapping[str, Any]) -> list[str]:
         "- A target is a position whose next item enters the loss; padding is none.",
         "- tfrec learns every event of a history, the first from the start token, in "
         "batches of histories of like length. What makes its batches runs in its turn.",
+        "- Training steps alone are timed, for all: no validation, no checkpoints, no "
+        "logs of an epoch.",
     ]
     if "recbole" in result["trainers"]:
         lines.append(

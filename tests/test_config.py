@@ -131,6 +131,25 @@ def test_text_is_read_from_titles_and_attributes_with_words(name: str) -> None:
         ExperimentConfig.model_validate({**data, "text": {"fields": [name]}})
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"text": {"sequence": "single"}}, "Received: sequence=single"),
+        ({"data": {"event_columns": {}}}, "`data.event_columns.timestamp` is not set"),
+        ({"retrieval": {"use_event_times": False}}, "`retrieval.use_event_times`"),
+    ],
+)
+def test_sessions_of_texts_need_several_texts_and_times(changes, message) -> None:
+    data = experiment(None).model_dump()
+    data["data"]["split"] = {"protocol": "leave_one_out"}
+    data["text"] = {"sequence": "multi", "sequence_unit": "session"}
+    ExperimentConfig.model_validate(data)
+    for section, values in changes.items():
+        data[section] |= values
+    with pytest.raises(ValidationError, match=message):
+        ExperimentConfig.model_validate(data)
+
+
 def experiment(ranking: dict | None) -> ExperimentConfig:
     return ExperimentConfig.model_validate(
         {

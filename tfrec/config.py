@@ -216,6 +216,21 @@ class ExperimentConfig(FrozenConfig):
         return self
 
     @model_validator(mode="after")
+    def _sessions_need_times(self) -> Self:
+        if self.text is None or self.text.sequence_unit == "event":
+            return self
+        if self.data.event_columns.timestamp is None:
+            missing = "`data.event_columns.timestamp` is not set"
+        elif not self.retrieval.use_event_times:
+            missing = "`retrieval.use_event_times` is off"
+        else:
+            return self
+        raise ValueError(
+            "`text.sequence_unit=session` needs the times of events, which part "
+            f"sessions. Received: {missing}. Choose `sequence_unit=event`."
+        )
+
+    @model_validator(mode="after")
     def _ranking_fits_retrieval(self) -> Self:
         if self.ranking is None:
             return self

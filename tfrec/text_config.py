@@ -102,6 +102,11 @@ class TextConfig(FrozenConfig):
     sequence_pooling: Literal["mean", "concat", "attention"] = Field(
         "attention", description="Of `multi`: how the texts of events become one."
     )
+    sequence_unit: Literal["event", "session"] = Field(
+        "event",
+        description="Of `multi`: what is pooled, single events, or sessions, of which "
+        "each is the mean of its events; `data.session_gap_minutes` parts them.",
+    )
     sequence_tokens: int = Field(96, ge=8, description="Token budget of `single`.")
     batch_tokens: int = Field(4_096, ge=1, description="Tokens a batch of encoding.")
     cache_dir: Path | None = Field(
@@ -116,6 +121,15 @@ class TextConfig(FrozenConfig):
                 "`text.sequence=single` needs `text.training=frozen`: the joined texts "
                 f"are encoded ahead. Received: training={self.training}. Choose "
                 "`sequence=multi`, or freeze the encoder."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _unit_of_a_sequence(self) -> Self:
+        if self.sequence_unit == "session" and self.sequence != "multi":
+            raise ValueError(
+                "`text.sequence_unit=session` belongs to `text.sequence=multi`. "
+                f"Received: sequence={self.sequence}. Set one of the two."
             )
         return self
 

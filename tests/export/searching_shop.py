@@ -47,11 +47,16 @@ def text_for(item: int) -> str:
 
 
 def searching_config(
-    folder: Path, *, sequence: str = "none", max_epochs: int = 16, **data: Any
+    folder: Path,
+    *,
+    sequence: str = "none",
+    sequence_unit: str = "event",
+    max_epochs: int = 16,
+    **data: Any,
 ) -> ExperimentConfig:
-    """The configuration of a run; `sequence` as in `TextConfig`."""
+    """The configuration of a run; `sequence` and its unit as in `TextConfig`."""
     values = shop_config(folder, has_text=True).model_dump()
-    values["run_dir"] = folder / f"run_{sequence}"
+    values["run_dir"] = folder / f"run_{sequence}_{sequence_unit}"
     values["data"] |= {
         "event_types": ["view"],
         "search_event_type": "search",
@@ -62,7 +67,11 @@ def searching_config(
         },
         **data,
     }
-    values["text"] |= {"sequence": sequence, "pseudo_search_share": 0.0}
+    values["text"] |= {
+        "sequence": sequence,
+        "sequence_unit": sequence_unit,
+        "pseudo_search_share": 0.0,
+    }
     values["training"]["retrieval"]["max_epochs"] = max_epochs
     return ExperimentConfig.model_validate(values)
 

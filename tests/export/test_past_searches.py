@@ -80,12 +80,19 @@ def test_ranking_answers_to_the_search_before_it(served):
     assert {"i5", "i17"} <= set(sorted(found, key=lambda i: -found[i])[:4])
 
 
-@pytest.mark.parametrize("sequence", ["none", "multi", "single"])
-def test_an_evaluated_history_scores_as_it_would_be_served(
-    sequence, folder, run, tmp_path
-):
-    if sequence != "none":
-        config = searching_config(folder, sequence=sequence, max_epochs=1)
+@pytest.mark.parametrize(
+    "text",
+    [
+        {"sequence": "none"},
+        {"sequence": "multi"},
+        {"sequence": "multi", "sequence_unit": "session"},
+        {"sequence": "single"},
+    ],
+    ids=lambda text: "-".join(text.values()),
+)
+def test_an_evaluated_history_scores_as_it_would_be_served(text, folder, run, tmp_path):
+    if text["sequence"] != "none":
+        config = searching_config(folder, max_epochs=1, **text)
         config = config.model_copy(update={"ranking": None})
         train(config)
         run = Run(config.run_path, *load_recommender(config.run_path))

@@ -16,9 +16,11 @@ def make_tokens(segments: list[list[int]], types: list[list[int]]) -> Tokens:
     return Tokens(*map(tf.constant, fields), tf.constant(segments, tf.int32))
 
 
-def built(pooling: SequencePooling) -> TextSequence:
+def built(
+    pooling: SequencePooling, session_seconds: float | None = None
+) -> TextSequence:
     """A layer whose output is the pooled text itself (its newest part, joined)."""
-    layer = TextSequence(pooling, num_event_types=2)
+    layer = TextSequence(pooling, num_event_types=2, session_seconds=session_seconds)
     layer(tf.zeros((1, 1, 2)), tf.zeros((1, 1, 2)), make_tokens([[1]], [[2]]))
     kernel = np.zeros(layer.output_layer.kernel.shape, np.float32)
     kernel[:2] = np.eye(2)
@@ -65,10 +67,68 @@ def test_concat_lays_the_newest_texts_side_by_side():
     np.testing.assert_allclose(pooled, [[0, 0], [0, 0], [0.5, 0], [0, 0.5]], atol=1e-6)
 
 
+# Two sessions: two events at noon, and one an hour later.
+VISITS = TOKENS._replace(
+    timestamps=tf.constant([[0, 43_200, 43_260, 46_860]], tf.int64)
+)
+VISITED = tf.constant([[[0.0, 0.0], [4.0, 0.0], [0.0, 4.0], [3.0, 5.0]]])
+
+
+def test_sessions_are_pooled_before_the_history_is():
+    layer = built("mean", session_seconds=1800.0)
+    pooled = layer(STATES, VISITED, VISITS)[0].numpy()
+    # The first session, read at its end: the newer event counts twice the older.
+    first = np.array([4 / 3, 8 / 3])
+    np.testing.assert_allclose(pooled[2], first, rtol=1e-5)
+    # One event later its own are two and one steps back: 1/3 and 1/2.
+    first = np.array([4 * 2 / 5, 4 * 3 / 5])
+    expected = (1.0 * np.array([3.0, 5.0]) + 0.5 * first) / 1.5
+    np.testing.assert_allclose(pooled[3], expected, rtol=1e-5)
+
+
+def test_attention_over_sessions_compares_with_their_means():
+    layer = built("attention", session_seconds=1800.0)
+    layer.query.kernel.assign(tf.eye(2))
+    layer.key.kernel.assign(tf.eye(2))
+    layer.session_recency.assign(0.0)
+    layer.recency.assign(0.0)  # A session is the plain mean of its events.
+    pooled = layer(STATES, VISITED, VISITS)[0, 3].numpy()
+    sessions = np.array([[2.0, 2.0], [3.0, 5.0]])
+    scores = sessions @ STATES[0, 3].numpy() / np.sqrt(2)
+    weights = np.exp(scores) / np.exp(scores).sum()
+    np.testing.assert_allclose(pooled, weights @ sessions, rtol=1e-5)
+
+
+def test_concat_lays_the_newest_sessions_side_by_side():
+    layer = built("concat", session_seconds=1800.0)
+    layer.recency.assign(0.0)
+    kernel = np.zeros((2 * NUM_JOINED, 2), np.float32)
+    kernel[2:4] = np.eye(2)  # The session before.
+    layer.output_layer.kernel.assign(kernel)
+    pooled = layer(STATES, VISITED, VISITS)[0].numpy()
+    np.testing.assert_allclose(pooled, [[0, 0], [0, 0], [0, 0], [1, 1]], atol=1e-6)
+
+
+def test_where_every_event_is_a_session_none_is_pooled_before():
+    apart = TOKENS._replace(
+        timestamps=tf.constant([[0, 10_000, 20_000, 30_000]], tf.int64)
+    )
+    np.testing.assert_allclose(
+        built("mean", session_seconds=1800.0)(STATES, VISITED, apart),
+        built("mean")(STATES, VISITED, apart),
+        rtol=1e-5,
+    )
+
+
+@pytest.mark.parametrize("session_seconds", [None, 1800.0])
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_later_events_other_segments_and_padding_change_nothing(pooling):
-    layer = built(pooling)
+def test_later_events_other_segments_and_padding_change_nothing(
+    pooling, session_seconds
+):
+    layer = built(pooling, session_seconds)
     tokens = make_tokens([[1, 1, 2, 2, 0]], [[0, 2, 0, 3, 0]])
+    times = tf.constant([[0, 40_000, 0, 40_010, 0]], tf.int64)
+    tokens = tokens._replace(timestamps=times)
     texts = tf.constant([[[0.0, 0], [1, 2], [0, 0], [3, 4], [0, 0]]])
     states = tf.random.stateless_normal((1, 5, 2), (3, 4))
     before = layer(states, texts, tokens).numpy()
@@ -85,11 +145,12 @@ def test_it_starts_at_zero_so_that_it_only_adds():
     assert not layer(STATES, TEXTS, TOKENS).numpy().any()
 
 
+@pytest.mark.parametrize("session_seconds", [None, 1800.0])
 @pytest.mark.parametrize("pooling", POOLINGS)
-def test_gradients_reach_every_weight(pooling):
-    layer = built(pooling)
+def test_gradients_reach_every_weight(pooling, session_seconds):
+    layer = built(pooling, session_seconds)
     layer.output_layer.kernel.assign(tf.ones_like(layer.output_layer.kernel))
-    tokens = TOKENS._replace(dwell_seconds=tf.constant([[0.0, 7.0, 1.0, 3.0]]))
+    tokens = VISITS._replace(dwell_seconds=tf.constant([[0.0, 7.0, 1.0, 3.0]]))
     with tf.GradientTape() as tape:
         pooled = layer(STATES, TEXTS, tokens)
         loss = tf.reduce_sum(pooled * tf.random.stateless_normal((1, 4, 2), (5, 6)))
@@ -100,6 +161,7 @@ def test_gradients_reach_every_weight(pooling):
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 def test_the_configuration_gives_the_same_layer(pooling):
-    layer = TextSequence(pooling, num_event_types=3)
+    layer = TextSequence(pooling, num_event_types=3, session_seconds=60.0)
     again = TextSequence.from_config(layer.get_config())
     assert (again.pooling, again.num_event_types) == (pooling, 3)
+    assert again.session_seconds == 60.0

@@ -71,6 +71,8 @@ class QueryTower(tf.keras.layers.Layer):
         has_search: Whether queries may have a search text.
         text_pooling: How `TextSequence` pools the texts of events; None leaves it
             out.
+        text_session_seconds: Of `TextSequence`, the pause that parts sessions; None
+            pools events without them.
         reads_histories: Whether there is a `history`; H starts at 0.
         encoder: Which sequence encoder reads the events.
         num_interests: Vectors of a query.
@@ -110,6 +112,7 @@ class QueryTower(tf.keras.layers.Layer):
         context_sizes: dict[str, int],
         has_search: bool = False,
         text_pooling: SequencePooling | None = None,
+        text_session_seconds: float | None = None,
         reads_histories: bool = False,
         encoder: SequenceEncoderName = "transformer",
         num_interests: int = 1,
@@ -129,6 +132,7 @@ class QueryTower(tf.keras.layers.Layer):
             "context_sizes": context_sizes,
             "has_search": has_search,
             "text_pooling": text_pooling,
+            "text_session_seconds": text_session_seconds,
             "reads_histories": reads_histories,
             "encoder": encoder,
             "num_interests": num_interests,
@@ -173,7 +177,9 @@ class QueryTower(tf.keras.layers.Layer):
         self.text_sequence = (
             None
             if text_pooling is None
-            else TextSequence(text_pooling, num_event_types)
+            else TextSequence(
+                text_pooling, num_event_types, session_seconds=text_session_seconds
+            )
         )
         self.interests = (
             InterestPooling(num_interests, dropout=dropout)

@@ -51,6 +51,8 @@ class RetrievalModel(CatalogueModel):
             a numeric one.
         text_pooling: How the query pools the texts of past events, beside the
             events themselves; None does not.
+        text_session_seconds: A longer pause parts the sessions that are pooled
+            first; None pools events without them.
         text_match_dim: Width of `TextMatch`; 0 for none. Needs texts.
         search_texts: float32 `[num_searches + 1, text_dim]`, the encoded searches
             of the log, for training; row 0 is none.
@@ -75,6 +77,7 @@ class RetrievalModel(CatalogueModel):
         has_repeat_bias: bool,
         context_sizes: dict[str, int],
         text_pooling: SequencePooling | None = None,
+        text_session_seconds: float | None = None,
         text_match_dim: int = 0,
         search_texts: np.ndarray | None = None,
         history_texts: np.ndarray | None = None,
@@ -109,6 +112,7 @@ class RetrievalModel(CatalogueModel):
             context_sizes=context_sizes,
             has_search=item_table.text is not None,
             text_pooling=text_pooling,
+            text_session_seconds=text_session_seconds,
             reads_histories=history_texts is not None,
             encoder=config.encoder,
             num_interests=config.num_interests,

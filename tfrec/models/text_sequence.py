@@ -8,7 +8,8 @@ import tensorflow as tf
 from tfrec.features.tokens import Tokens
 from tfrec.models.transformer import causal_segment_mask
 
-NUM_JOINED = 4  # Newest texts that `concat` lays side by side.
+NUM_JOINED = 4  # Newest texts, or sessions, that `concat` lays side by side.
+SMALLEST_SHARE = 1e-30  # Of an event in its session, so that it has a logarithm.
 
 SequencePooling = Literal["mean", "concat", "attention"]
 
@@ -29,9 +30,17 @@ class TextSequence(tf.keras.layers.Layer):
     nothing is left the result is 0. a, b and e are learned; a starts at 1, so
     that recent events weigh more.
 
+    With `session_seconds` a sub-sequence, the events of a session, is pooled before
+    the history is: t_s = sum_j softmax_j(log w_ij) t_j over its events up to i takes
+    the place of t_j above, and w_is that of w_ij, with a steepness c of its own:
+
+        log w_is = - c log(1 + sessions from s to i)
+
     Args:
         pooling: See above.
         num_event_types: Event types of the schema.
+        session_seconds: A longer pause starts a new session; None pools events
+            without regard to sessions.
         **kwargs: Passed to `tf.keras.layers.Layer`.
 
     Call arguments:
@@ -49,11 +58,17 @@ class TextSequence(tf.keras.layers.Layer):
     """
 
     def __init__(
-        self, pooling: SequencePooling, num_event_types: int, **kwargs: Any
+        self,
+        pooling: SequencePooling,
+        num_event_types: int,
+        *,
+        session_seconds: float | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.pooling = pooling
         self.num_event_types = num_event_types
+        self.session_seconds = session_seconds
 
     def build(self, input_shape: Any) -> None:
         dim = int(input_shape[-1])
@@ -63,6 +78,10 @@ class TextSequence(tf.keras.layers.Layer):
         self.event_type = self.add_weight(
             name="event_type", shape=(self.num_event_types + 2,), initializer="zeros"
         )
+        if self.session_seconds is not None:
+            self.session_recency = self.add_weight(
+                name="session_recency", shape=(), initializer=ones
+            )
         if self.pooling == "attention":
             self.query = tf.keras.layers.Dense(dim, name="query")
             self.key = tf.keras.layers.Dense(dim, use_bias=False, name="key")
@@ -73,16 +92,17 @@ class TextSequence(tf.keras.layers.Layer):
         texts = tf.cast(texts, states.dtype)
         has_text = tf.reduce_any(tf.not_equal(texts, 0.0), axis=-1)
         readable = causal_segment_mask(tokens.segment_ids) & has_text[:, tf.newaxis]
-        weights = self._log_weights(tokens)  # [num_rows, num_tokens, num_tokens]
+        steps = _steps_back(tf.ones_like(tokens.item_index))
+        log_weights = self._log_weights(tokens, steps)
+        scores = self._scores(states, texts)
+        if self.session_seconds is not None:
+            starts = _session_starts(tokens.timestamps, self.session_seconds)
+            steps = _steps_back(starts)
+            log_weights, scores = self._by_session(log_weights, scores, readable, steps)
         if self.pooling == "concat":
-            return self.output_layer(self._joined(texts, weights, readable))
-        if self.pooling == "attention":
-            query = self.query(states) / math.sqrt(self.query.units)
-            weights += tf.cast(
-                tf.matmul(query, self.key(texts), transpose_b=True), tf.float32
-            )
-        weights = tf.nn.softmax(tf.where(readable, weights, weights.dtype.min))
-        weights = tf.where(readable, weights, 0.0)
+            return self.output_layer(_joined(texts, log_weights, readable, steps))
+        logits = tf.where(readable, log_weights + scores, log_weights.dtype.min)
+        weights = tf.where(readable, tf.nn.softmax(logits), 0.0)
         return self.output_layer(tf.matmul(tf.cast(weights, texts.dtype), texts))
 
     def get_config(self) -> dict[str, Any]:
@@ -90,33 +110,82 @@ class TextSequence(tf.keras.layers.Layer):
             **super().get_config(),
             "pooling": self.pooling,
             "num_event_types": self.num_event_types,
+            "session_seconds": self.session_seconds,
         }
 
-    def _log_weights(self, tokens: Tokens) -> tf.Tensor:
-        place = tf.range(tf.shape(tokens.item_index)[1])
-        steps = tf.maximum(place[:, tf.newaxis] - place[tf.newaxis], 0)
+    def _log_weights(self, tokens: Tokens, steps: tf.Tensor) -> tf.Tensor:
+        """Returns log w_ij, float32 `[num_rows, num_tokens, num_tokens]`."""
         recency = tf.cast(self.recency, tf.float32)
-        by_steps = -recency * tf.math.log1p(tf.cast(steps, tf.float32))
         dwell = tf.maximum(tf.cast(tokens.dwell_seconds, tf.float32), 0.0)
         of_event = tf.cast(self.dwell, tf.float32) * tf.math.log1p(dwell)
         types = tf.gather(self.event_type, tokens.event_type_index)
         of_event += tf.cast(types, tf.float32)
-        return by_steps[tf.newaxis] + of_event[:, tf.newaxis]
+        return of_event[:, tf.newaxis] - recency * tf.math.log1p(steps)
 
-    def _joined(
-        self, texts: tf.Tensor, log_weights: tf.Tensor, readable: tf.Tensor
-    ) -> tf.Tensor:
-        """Lays the texts of the newest events side by side, the newest first."""
-        weights = tf.where(readable, tf.exp(log_weights), 0.0)
-        num_tokens = tf.shape(texts)[1]
-        parts = []
-        for steps in range(NUM_JOINED):
-            # Token i - steps of every token i; the mask hides those before 0.
-            place = tf.maximum(tf.range(num_tokens) - steps, 0)
-            exists = tf.range(num_tokens) >= steps
-            weight = tf.gather(
-                weights, tf.broadcast_to(place, tf.shape(texts)[:2]), batch_dims=2
-            )
-            weight = tf.expand_dims(tf.where(exists, weight, 0.0), -1)
-            parts.append(tf.gather(texts, place, axis=1) * tf.cast(weight, texts.dtype))
-        return tf.concat(parts, axis=-1)
+    def _scores(self, states: tf.Tensor, texts: tf.Tensor) -> tf.Tensor:
+        """Returns what attention says of every text; 0 for the other ways to pool."""
+        if self.pooling != "attention":
+            return tf.zeros((), tf.float32)
+        query = self.query(states) / math.sqrt(self.query.units)
+        scores = tf.matmul(query, self.key(texts), transpose_b=True)
+        return tf.cast(scores, tf.float32)
+
+    def _by_session(
+        self,
+        log_weights: tf.Tensor,
+        scores: tf.Tensor,
+        readable: tf.Tensor,
+        sessions_back: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns log weights and scores of events that pool their sessions.
+
+        An event's weight is its share of its session times the session's weight, and
+        its score that of the session: q . K t_s is the mean of q . K t_j by share.
+        """
+        session = sessions_back[:, -1]  # Counted from the last token, so told apart.
+        same = tf.equal(session[:, tf.newaxis], session[:, :, tf.newaxis])
+        same = tf.cast(same, tf.float32)
+        logits = tf.where(readable, log_weights, log_weights.dtype.min)
+        weights = tf.exp(logits - tf.reduce_max(logits, axis=-1, keepdims=True))
+        weights = tf.where(readable, weights, 0.0)
+        shares = tf.math.divide_no_nan(weights, tf.matmul(weights, same))
+        recency = tf.cast(self.session_recency, tf.float32)
+        log_shares = tf.math.log(tf.maximum(shares, SMALLEST_SHARE))
+        log_weights = log_shares - recency * tf.math.log1p(sessions_back)
+        return log_weights, tf.matmul(shares * scores, same)
+
+
+def _session_starts(timestamps: tf.Tensor, session_seconds: float) -> tf.Tensor:
+    """Returns 1 at tokens that come after a longer pause, int32, else 0.
+
+    The start token has no time, so the first event behind it starts a session.
+    """
+    pauses = timestamps[:, 1:] - timestamps[:, :-1]
+    starts = tf.cast(tf.cast(pauses, tf.float32) > session_seconds, tf.int32)
+    return tf.pad(starts, [[0, 0], [1, 0]])
+
+
+def _steps_back(starts: tf.Tensor) -> tf.Tensor:
+    """Returns how many `starts` lie from token j to i, float32, at least 0.
+
+    Args:
+        starts: int32 `[num_rows, num_tokens]`, 1 where a unit begins, else 0.
+
+    Returns:
+        `[num_rows, num_tokens, num_tokens]`, by i, then j.
+    """
+    place = tf.cumsum(starts, axis=1)
+    steps = place[:, :, tf.newaxis] - place[:, tf.newaxis]
+    return tf.cast(tf.maximum(steps, 0), tf.float32)
+
+
+def _joined(
+    texts: tf.Tensor, log_weights: tf.Tensor, readable: tf.Tensor, steps: tf.Tensor
+) -> tf.Tensor:
+    """Lays the texts of the newest events or sessions side by side, newest first."""
+    weights = tf.where(readable, tf.exp(log_weights), 0.0)
+    parts = []
+    for back in range(NUM_JOINED):
+        of_unit = tf.where(tf.equal(steps, float(back)), weights, 0.0)
+        parts.append(tf.matmul(tf.cast(of_unit, texts.dtype), texts))
+    return tf.concat(parts, axis=-1)

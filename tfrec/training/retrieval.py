@@ -73,6 +73,7 @@ def build_retrieval_model(
         has_repeat_bias=wanted,
         context_sizes=context_sizes(dataset),
         text_pooling=_text_pooling(config),
+        text_session_seconds=_text_session_seconds(config),
         text_match_dim=0 if config.text is None else config.text.match_dim,
         search_texts=_vectors(None if texts is None else texts.searches),
         history_texts=_vectors(None if texts is None else texts.histories),
@@ -93,6 +94,12 @@ def _text_pooling(config: ExperimentConfig) -> SequencePooling | None:
     if config.text is None or config.text.sequence != "multi":
         return None
     return config.text.sequence_pooling
+
+
+def _text_session_seconds(config: ExperimentConfig) -> float | None:
+    if config.text is None or config.text.sequence_unit == "event":
+        return None
+    return 60.0 * config.data.session_gap_minutes
 
 
 def _search_dropout(config: ExperimentConfig, texts: ShopTexts | None) -> float:
