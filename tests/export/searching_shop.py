@@ -47,7 +47,12 @@ def text_for(item: int) -> str:
 
 
 def searching_config(
-    folder: Path, *, sequence: str = "none", max_epochs: int = 16, **data: Any
+    folder: Path,
+    *,
+    sequence: str = "none",
+    transitions: bool = False,
+    max_epochs: int = 16,
+    **data: Any,
 ) -> ExperimentConfig:
     """The configuration of a run; `sequence` as in `TextConfig`."""
     values = shop_config(folder, has_text=True).model_dump()
@@ -63,6 +68,7 @@ def searching_config(
         **data,
     }
     values["text"] |= {"sequence": sequence, "pseudo_search_share": 0.0}
+    values["retrieval"]["transitions"] = transitions
     values["training"]["retrieval"]["max_epochs"] = max_epochs
     return ExperimentConfig.model_validate(values)
 
