@@ -68,7 +68,8 @@ def refresh(
         model_dir: Folder that holds `<model_name>/`; None for that of the run.
         version: Number of the version; None for the next free one.
         on_step: Called with the name of each step before it starts.
-        warn: Is told of rows and values that were usable only in part.
+        warn: Is told of rows and values that were usable only in part, and of
+            columns without any value.
 
     Raises:
         ExportGateError: If the written model fails a gate; nothing is left of it.

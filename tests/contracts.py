@@ -15,9 +15,10 @@ Loss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 def check_layer(
     layer_class: type[tf.keras.layers.Layer],
     arguments: Mapping[str, Any],
-    inputs: Sequence[np.ndarray | tf.Tensor],
+    inputs: Sequence[Any],
     *,
     atol: float = 1e-5,
+    precise: Sequence[int] = (),
     without_gradient: Sequence[str] = (),
     save: bool = True,
 ) -> None:
@@ -30,19 +31,22 @@ def check_layer(
     Args:
         layer_class: The class.
         arguments: All its arguments, none of them with its default.
-        inputs: Call arguments in order, batch dimension first.
+        inputs: Call arguments in order, arrays or nests of them, batch dimension
+            first.
         atol: Greatest allowed difference of two ways to compute the same.
+        precise: Places of inputs that are float32 under any policy; if there are
+            some, the output is float32, too.
         without_gradient: Parts of names of weights that need no gradient.
         save: False for layers that no functional Keras model can hold.
     """
     _check_not_default(layer_class, arguments)
-    tensors = [tf.convert_to_tensor(value) for value in inputs]
+    tensors = tf.nest.map_structure(tf.convert_to_tensor, list(inputs))
     tf.random.set_seed(0)
     layer = layer_class(**arguments)
     output = layer(*tensors)
     _check_config(layer_class, layer, arguments)
     _check_unknown_batch(layer, tensors, output, atol)
-    _check_float16(layer_class, arguments, tensors)
+    _check_float16(layer_class, arguments, tensors, precise)
     if save:
         _check_save(layer_class, arguments, tensors, atol)
     _check_gradients(layer, tensors, without_gradient)
@@ -180,43 +184,60 @@ def _check_config(
 
 def _check_unknown_batch(
     layer: tf.keras.layers.Layer,
-    tensors: Sequence[tf.Tensor],
+    tensors: Sequence[Any],
     output: tf.Tensor,
     atol: float,
 ) -> None:
-    specs = [tf.TensorSpec([None, *t.shape[1:]], t.dtype) for t in tensors]
+    specs = tf.nest.map_structure(
+        lambda t: tf.TensorSpec([None, *t.shape[1:]], t.dtype), tensors
+    )
     traced = tf.function(lambda *a: layer(*a), input_signature=specs)
     np.testing.assert_allclose(
         traced(*tensors), output, atol=atol, err_msg="tf.function"
     )
-    first = traced(*(t[:1] for t in tensors))
+    first = traced(*tf.nest.map_structure(lambda t: t[:1], tensors))
     np.testing.assert_allclose(first, output[:1], atol=atol, err_msg="batch of one")
 
 
 def _check_float16(
     layer_class: type[tf.keras.layers.Layer],
     arguments: Mapping[str, Any],
-    tensors: Sequence[tf.Tensor],
+    tensors: Sequence[Any],
+    precise: Sequence[int],
 ) -> None:
-    half = [tf.cast(t, tf.float16) if t.dtype.is_floating else t for t in tensors]
+    half = [
+        value if place in precise else tf.nest.map_structure(_halved, value)
+        for place, value in enumerate(tensors)
+    ]
     before = tf.keras.mixed_precision.global_policy()
     tf.keras.mixed_precision.set_global_policy("mixed_float16")
     try:  # The global policy reaches layers inside the layer, `dtype` would not.
         output = layer_class(**arguments)(*half)
     finally:
         tf.keras.mixed_precision.set_global_policy(before)
-    assert output.dtype == tf.float16, f"mixed_float16 gives {output.dtype}."
+    expected = tf.float32 if precise else tf.float16
+    assert output.dtype == expected, f"mixed_float16 gives {output.dtype}."
     assert np.isfinite(output).all(), "float16 is not finite."
+
+
+def _halved(tensor: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tensor, tf.float16) if tensor.dtype.is_floating else tensor
 
 
 def _check_save(
     layer_class: type[tf.keras.layers.Layer],
     arguments: Mapping[str, Any],
-    tensors: Sequence[tf.Tensor],
+    tensors: Sequence[Any],
     atol: float,
 ) -> None:
-    places = [tf.keras.Input(t.shape[1:], dtype=t.dtype) for t in tensors]
+    places = tf.nest.map_structure(
+        lambda t: tf.keras.Input(t.shape[1:], dtype=t.dtype), tensors
+    )
     model = tf.keras.Model(places, layer_class(**arguments)(*places))
+    for i, weight in enumerate(model.trainable_weights):
+        # Away from its start, which a weight that was lost would have, too.
+        noise = tf.random.stateless_normal(tf.shape(weight), (0, i), stddev=0.1)
+        weight.assign_add(noise)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "layer.keras"
         model.save(path)
@@ -229,7 +250,7 @@ def _check_save(
 
 def _check_gradients(
     layer: tf.keras.layers.Layer,
-    tensors: Sequence[tf.Tensor],
+    tensors: Sequence[Any],
     without_gradient: Sequence[str],
 ) -> None:
     with tf.GradientTape() as tape:

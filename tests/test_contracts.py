@@ -46,13 +46,51 @@ class _MixesRows(_Scale):
         return super().call(x) + tf.reduce_mean(x, axis=0)
 
 
+class _ForgetsWeights(_Scale):
+    def build(self, input_shape: Any) -> None:
+        shape = [int(input_shape[-1])]
+        self.scale = self.add_weight(name="scale", shape=shape, initializer="zeros")
+
+    def load_own_variables(self, store: Any) -> None:
+        del store
+
+
 class _OverflowsHalf(_Scale):
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return super().call(x) + tf.cast(1e6 * tf.ones_like(x), x.dtype)
 
 
+class _AddsPrecisely(_Scale):
+    """Takes a nest of inputs, and one that keeps its digits."""
+
+    def __init__(self, factor: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(factor, autocast=False, **kwargs)
+
+    def build(self, input_shape: Any) -> None:
+        super().build(input_shape["x"])
+
+    def call(self, fields: dict[str, tf.Tensor], numbers: tf.Tensor) -> tf.Tensor:
+        return tf.cast(super().call(fields["x"]), numbers.dtype) + numbers
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config.pop("autocast", None)
+        return config
+
+
+class _RoundsNumbers(_AddsPrecisely):
+    def call(self, fields: dict[str, tf.Tensor], numbers: tf.Tensor) -> tf.Tensor:
+        return tf.cast(super().call(fields, numbers), fields["x"].dtype)
+
+
 def test_a_correct_layer_passes() -> None:
     check_layer(_Scale, {"factor": 2.0}, [ROWS])
+
+
+def test_inputs_may_be_nests_and_some_keep_their_digits() -> None:
+    check_layer(_AddsPrecisely, {"factor": 2.0}, [{"x": ROWS}, ROWS], precise=[1])
+    with pytest.raises(AssertionError, match="mixed_float16 gives .*float16"):
+        check_layer(_RoundsNumbers, {"factor": 2.0}, [{"x": ROWS}, ROWS], precise=[1])
 
 
 def test_target_attention_holds_the_contract() -> None:
@@ -76,6 +114,7 @@ def test_target_attention_holds_the_contract() -> None:
         (_ForgetsFactor, "get_config loses `factor`"),
         (_StopsGradient, "No gradient reaches"),
         (_MixesRows, "batch of one"),
+        (_ForgetsWeights, "loaded"),
         (_OverflowsHalf, "float16 is not finite"),
     ],
 )

@@ -233,6 +233,21 @@ def test_what_prepare_accepts_is_accepted_with_a_warning(tmp_path):
     ]
 
 
+def test_columns_without_any_value_are_told(tmp_path):
+    path = tmp_path / "new.csv"
+    path.write_text("sku,name,brand,eur\n1, ,,2\n2,,,\n")
+    warnings: list[str] = []
+    read_changed_items(make_data(), path, warn=warnings.append)
+    brand, title = sorted(warnings)
+    assert title == (
+        "new.csv: `data.item_columns.title` should name a column with values. "
+        "Received: 'name', which has no usable one in 2 rows: it is unknown of these "
+        "items from now on, whatever it was before. Export the column again if they "
+        "have one"
+    )
+    assert brand.startswith("new.csv: `data.item_attributes.brand` should name")
+
+
 def test_price_of_a_wrong_type_is_explained(tmp_path):
     path = tmp_path / "new.parquet"
     columns = {"sku": ["1"], "name": ["x"], "brand": ["y"], "eur": [[1.0, 2.0]]}

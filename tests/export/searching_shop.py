@@ -51,6 +51,7 @@ def searching_config(
     *,
     sequence: str = "none",
     sequence_unit: str = "event",
+    transitions: bool = False,
     max_epochs: int = 16,
     **data: Any,
 ) -> ExperimentConfig:
@@ -72,6 +73,7 @@ def searching_config(
         "sequence_unit": sequence_unit,
         "pseudo_search_share": 0.0,
     }
+    values["retrieval"]["transitions"] = transitions
     values["training"]["retrieval"]["max_epochs"] = max_epochs
     return ExperimentConfig.model_validate(values)
 

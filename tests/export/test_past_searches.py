@@ -1,9 +1,12 @@
 """Searches of the past, from the log to the served answer."""
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from tfrec_client import Event, RecommendationRequest, RecommenderClient
 
 from export.exporter import export_model
@@ -22,8 +25,9 @@ from tests.export.small_shop import NUM_ITEMS, Run, Served
 from tests.training.conftest import configure_shop
 from tests.training.test_text_run import TEXT_OPTIONS
 from tfrec.data.simulator import simulate, sized_config
+from tfrec.data.store import EventSequences, PreparedDataset
 from tfrec.evaluation.model_scorers import RetrievalScorer
-from tfrec.evaluation.protocols import build_queries
+from tfrec.evaluation.protocols import EvaluationQueries, build_queries
 from tfrec.schema import ITEM_IDS, SCORES, SignatureName
 from tfrec.training.run import load_recommender, train
 
@@ -41,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(folder: Path) -> Run:
-    config = searching_config(folder)
+    config = searching_config(folder, transitions=True)
     train(config)
     return Run(config.run_path, *load_recommender(config.run_path))
 
@@ -97,29 +101,79 @@ def test_an_evaluated_history_scores_as_it_would_be_served(text, folder, run, tm
         train(config)
         run = Run(config.run_path, *load_recommender(config.run_path))
     served = Served(run, tmp_path / "assets")
-    sequences, schema = run.dataset.load_sequences(), run.config.experiment_schema
-    queries = build_queries(sequences, schema, split="test", targets="next")
-    rows = np.arange(4)
-    expected = RetrievalScorer(run.recommender).score(sequences, queries, rows)
-    ids = run.dataset.item_vocabulary.tokens
-    for row in rows:
-        start = sequences.offsets[queries.user_rows[row]]
-        past = range(start, queries.history_ends[row])
-        is_search = [sequences.event_type_index[e] == 3 for e in past]
-        assert is_search[-1]
-        row_served = served.ranked(
-            SignatureName.RETRIEVE,
-            history_item_ids=[
-                sequences.query_text[e] if s else ids[sequences.item_index[e] - 2]
-                for e, s in zip(past, is_search, strict=True)
-            ],
-            history_event_types=["search" if s else "view" for s in is_search],
-            history_dwell_seconds=[0.0] * len(is_search),
-            history_timestamps=sequences.timestamps[list(past)],
-            request_timestamp=queries.request_timestamps[row],
-        )
-        scores = [row_served[item] for item in ids]
+    sequences, queries = evaluated(run)
+    scorer = RetrievalScorer(run.recommender)
+    expected = scorer.score(sequences, queries, np.arange(4))
+    for row in range(4):
+        asked = as_served(run.dataset, sequences, queries, row)
+        assert asked["history_event_types"][-1] == "search"
+        found = served.ranked(SignatureName.RETRIEVE, **asked)
+        scores = [found[item] for item in run.dataset.item_vocabulary.tokens]
         np.testing.assert_allclose(scores, expected[row], atol=1e-4)
+
+
+def evaluated(run: Run) -> tuple[EventSequences, EvaluationQueries]:
+    sequences, schema = run.dataset.load_sequences(), run.config.experiment_schema
+    return sequences, build_queries(sequences, schema, split="test", targets="next")
+
+
+def as_served(
+    dataset: PreparedDataset,
+    sequences: EventSequences,
+    queries: EvaluationQueries,
+    row: int,
+) -> dict[str, Any]:
+    """The inputs of a signature for an evaluated query."""
+    ids = dataset.item_vocabulary.tokens
+    start = sequences.offsets[queries.user_rows[row]]
+    past = range(start, queries.history_ends[row])
+    is_search = [sequences.event_type_index[event] == 3 for event in past]
+    return {
+        "history_item_ids": [
+            sequences.query_text[e] if s else ids[sequences.item_index[e] - 2]
+            for e, s in zip(past, is_search, strict=True)
+        ],
+        "history_event_types": ["search" if s else "view" for s in is_search],
+        "history_dwell_seconds": [0.0] * len(is_search),
+        "history_timestamps": sequences.timestamps[list(past)],
+        "request_timestamp": queries.request_timestamps[row],
+    }
+
+
+def test_an_exported_mixture_scores_as_the_trained_one(run, version):
+    sequences, queries = evaluated(run)
+    searched = [text_for(7), "", ""]
+    queries = dataclasses.replace(
+        queries.take(np.arange(3)), query_text=np.array(searched, object)
+    )
+    scorer = RetrievalScorer(run.recommender, searches=True)
+    request = scorer.requests(sequences, queries, np.arange(3))
+    encoded = run.recommender.encode(request)
+    retrieved = run.recommender.scores_of(encoded)
+    unmixed = run.recommender.scores_of(encoded._replace(transitions=None))
+    # In every row, or nothing would be missed if transitions were left behind.
+    assert np.abs(retrieved - unmixed).max(axis=1).min() > 0.1
+    every_item = tf.tile(tf.range(2, NUM_ITEMS + 2)[tf.newaxis], [3, 1])
+    ranked = run.recommender.rank(request, every_item, retrieved, encoded=encoded)
+    rows = [
+        as_served(run.dataset, sequences, queries, row)
+        | {"query_text": text, "k": NUM_ITEMS}
+        for row, text in enumerate(searched)
+    ]
+    schema, ids = run.config.experiment_schema, run.dataset.item_vocabulary.tokens
+    with LoadedModel(version) as model:
+        for signature, expected in (
+            (SignatureName.RETRIEVE, retrieved.numpy()),
+            (SignatureName.RECOMMEND, ranked.scores.numpy()),
+        ):
+            asked = batch_rows(schema, signature, rows)
+            found = model.call(signature.value, asked.inputs)
+            for row, listed in enumerate(found[ITEM_IDS]):
+                columns = [ids.index(item.decode()) for item in listed]
+                assert sorted(columns) == list(range(NUM_ITEMS))
+                np.testing.assert_allclose(
+                    found[SCORES][row], expected[row, columns], atol=1e-4
+                )
 
 
 def test_a_search_spelled_like_an_item_is_none(served):

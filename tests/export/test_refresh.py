@@ -267,8 +267,12 @@ def test_refreshes_build_on_one_another_up_to_the_served_files(run, tmp_path):
     first = refresh(run.path, items=one, removed=gone, model_dir=models)
     assert first.base is None
     assert first.export is not None
-    two = write_items(tmp_path / "two.csv", [item_row(32, kind="mug")])
-    second = refresh(run.path, items=two, model_dir=models)
+    mug = {**item_row(32, kind="mug"), "price": ""}
+    two = write_items(tmp_path / "two.csv", [mug])
+    warnings: list[str] = []
+    second = refresh(run.path, items=two, model_dir=models, warn=warnings.append)
+    (warning,) = warnings
+    assert "'price', which has no usable one in 1 rows" in warning
     assert (second.base, second.change.num_added, second.change.num_removed) == (
         2,
         1,

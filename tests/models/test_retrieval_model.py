@@ -239,3 +239,23 @@ def test_mixed_precision_trains_to_scores_in_float32(model, loss, mixed_precisio
     for _ in range(10):
         mixed.train_step(batch)
     assert float(mixed(batch)) < first - 0.05
+
+
+def test_mixed_precision_mixes_transitions_in_with_the_digits_of_float32(
+    mixed_precision,
+):
+    batch, losses = one_batch(toy_sequences(), max_length=6), []
+    for policy in ("float32", "mixed_bfloat16"):
+        tf.keras.mixed_precision.set_global_policy(policy)
+        model = count_toy_transitions(toy_model(transitions=True))
+        assert model.transition_mixture is not None
+        model.transition_mixture.step_weights.assign(tf.zeros(3))  # No small share.
+        model.compile(optimizer=tf.keras.optimizers.Adam(0.01))
+        losses.append(float(model.train_step(batch)["loss"]))
+    assert model.query_tower.encoder.compute_dtype == "bfloat16"
+    # The same weights before the step; bfloat16 keeps 3 digits.
+    assert losses[1] == pytest.approx(losses[0], rel=0.01)
+    encoded = model.encode(request([[2, 3, 2]]), model.item_vectors())
+    scores = model.scores(encoded, model.candidate_keys())
+    assert scores.dtype == tf.float32
+    np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1.0, rtol=1e-5)

@@ -1,5 +1,7 @@
 import dataclasses
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,6 +67,34 @@ def test_collapsed_model_never_hits(cycle_dataset, tmp_path):
     for weight in model.weights:
         weight.assign(tf.zeros_like(weight))
     assert hit_rate_at_1(model, cycle_dataset) == 0.0
+
+
+@pytest.mark.parametrize("exclude_seen", [False, True])
+def test_the_best_epoch_is_that_of_the_whole_catalogue_ties_against_the_model(
+    exclude_seen, tmp_path, monkeypatch
+):
+    num_items = num_users = 200  # So many that training meets every item.
+    sequences = noise(num_items, num_users=num_users)
+    dataset = write_prepared(tmp_path / "prepared", sequences, num_items=num_items)
+    told: dict[str, Any] = {}  # What decides about epochs, without any.
+    monkeypatch.setattr(
+        "tfrec.training.retrieval.fit", lambda *_, **given: told.update(given) or {}
+    )
+    settings = {"selection_metric": "NDCG@100", "exclude_seen": exclude_seen}
+    model = train(dataset, tmp_path, evaluation=settings)
+    for weight in model.weights:
+        weight.assign(tf.zeros_like(weight))
+    bias = -(np.arange(num_items) // 4)  # Always four items with one score.
+    model.bias_rows.assign(np.concatenate([[0, 0], bias]))
+    gains = []
+    for history in np.split(sequences.item_index - 2, num_users):
+        past, target = set(history[:-2]), history[-2]
+        hidden = past if exclude_seen else set()
+        rivals = set(range(num_items)) - hidden - {target}
+        rank = 1 + sum(bias[item] >= bias[target] for item in rivals)
+        is_hit = rank <= 100 and target not in hidden
+        gains.append(1 / math.log2(rank + 1) if is_hit else 0.0)
+    assert told["validate"]()["NDCG@100"] == pytest.approx(np.mean(gains))
 
 
 def test_sampled_softmax_learns_the_cycle_too(cycle_dataset, tmp_path):

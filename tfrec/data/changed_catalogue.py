@@ -13,6 +13,11 @@ from tfrec.data.loading import load_items
 from tfrec.data.readers import format_of_name
 from tfrec.data_config import DataConfig, TableConfig
 
+_NOTHING_KNOWN = (
+    "it is unknown of these items from now on, whatever it was before. Export the "
+    "column again if they have one"
+)
+
 
 def read_changed_items(
     data: DataConfig, path: Path, *, warn: Callable[[str], None] = lambda text: None
@@ -26,7 +31,8 @@ def read_changed_items(
     Args:
         data: The data configuration of the run.
         path: Parquet, CSV or JSON lines, by its ending; else as `data.items` says.
-        warn: Is told of rows and values that were usable only in part.
+        warn: Is told of rows and values that were usable only in part, and of
+            columns without any value.
 
     Returns:
         `item_id`, `title` and the attributes, one row an item.
@@ -43,10 +49,12 @@ def read_changed_items(
             time_zone=data.time_zone,
         )
         try:
-            given, report = load_items(engine, data)
+            given, report = load_items(engine, data, if_empty=_NOTHING_KNOWN)
             for text, count in {**report.dropped, **report.warnings}.items():
                 if count:
                     warn(f"{path.name}: {count:,} x {text}")
+            for note in report.notes:
+                warn(f"{path.name}: {note}")
             return engine.to_pyarrow(given)
         except (ValueError, IbisError, duckdb.Error) as error:
             raise ValueError(

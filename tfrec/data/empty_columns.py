@@ -6,6 +6,11 @@ from ibis.backends.duckdb import Backend
 
 from tfrec.data.engine import Column, Table
 
+NOTHING_LEARNT = (
+    "it counts as unknown everywhere, and nothing is learnt from it. Name another "
+    "column, export it again, or leave the setting out"
+)
+
 
 def empty_column_notes(
     engine: Backend,
@@ -13,6 +18,7 @@ def empty_column_notes(
     *,
     staged: Mapping[str, str],
     wanted: Mapping[str, str],
+    consequence: str = NOTHING_LEARNT,
 ) -> list[str]:
     """Says which configured columns have no usable value in any row.
 
@@ -21,6 +27,7 @@ def empty_column_notes(
         rows: Staged rows that are used.
         staged: Configuration key to column of `rows`.
         wanted: Configuration key to raw column, for the text.
+        consequence: What comes of it, and what to do, for the text.
     """
     if not staged:
         return []
@@ -32,9 +39,7 @@ def empty_column_notes(
         return []
     return [
         f"`{key}` should name a column with values. Received: '{wanted[key]}', which "
-        f"has no usable one in {num_rows:,} rows: it counts as unknown everywhere, and "
-        "nothing is learnt from it. Name another column, export it again, or leave "
-        "the setting out"
+        f"has no usable one in {num_rows:,} rows: {consequence}"
         for key, is_filled in found.items()
         if not is_filled
     ]

@@ -22,7 +22,7 @@ from tfrec.data.cleaning import (
     keep_core,
     remove_duplicates,
 )
-from tfrec.data.empty_columns import empty_column_notes
+from tfrec.data.empty_columns import NOTHING_LEARNT, empty_column_notes
 from tfrec.data.engine import Table, count_rows, drop, materialise
 from tfrec.data.numbers import number_columns
 from tfrec.data.readers import Source, check_columns, open_source
@@ -172,8 +172,13 @@ def thin_events(
     return LoadedEvents(events, shown, loaded.users, loaded.items, loaded.report)
 
 
-def load_items(engine: Backend, data: DataConfig) -> tuple[Table, LoadReport]:
-    """Reads the catalogue; the last row of an item counts."""
+def load_items(
+    engine: Backend, data: DataConfig, *, if_empty: str = NOTHING_LEARNT
+) -> tuple[Table, LoadReport]:
+    """Reads the catalogue; the last row of an item counts.
+
+    `if_empty` is what notes say comes of a column without values.
+    """
     if data.items is None:
         raise ValueError("`data.items` must be set to load a catalogue.")
     id_column = data.item_columns.item_id
@@ -194,6 +199,7 @@ def load_items(engine: Backend, data: DataConfig) -> tuple[Table, LoadReport]:
         usable,
         staged=staged_item_columns(data),
         wanted=wanted_item_columns(data),
+        consequence=if_empty,
     )
     return given, report
 

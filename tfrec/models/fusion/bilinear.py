@@ -68,7 +68,7 @@ class BilinearFusion(Fusion):
             weigh(value) for weigh, value in zip(self.left, right[:-1], strict=True)
         ]
         pairs = [left[i] * right[j] for i, j in combinations(range(len(right)), 2)]
-        parts = [*fields.values(), *(tf.cast(p, numbers.dtype) for p in pairs)]
+        parts = [*fields.values(), *pairs]
         return with_numbers(self.normalised(parts, training), numbers)
 
     def get_config(self) -> dict[str, Any]:

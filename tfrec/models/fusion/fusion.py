@@ -56,7 +56,9 @@ class Fusion(tf.keras.layers.Layer):
 
     def normalised(self, parts: list[tf.Tensor], training: bool) -> tf.Tensor:
         """Returns `[batch_size, num_candidates, dim]`, float in compute type."""
-        return self.dropout(self.norm(tf.concat(parts, axis=-1)), training=training)
+        # The norm computes in this type: what it joins may come in others.
+        same = [tf.cast(part, self.norm.compute_dtype) for part in parts]
+        return self.dropout(self.norm(tf.concat(same, axis=-1)), training=training)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
