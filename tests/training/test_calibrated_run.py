@@ -176,6 +176,7 @@ def test_lists_without_their_target_count_too(run):
 
 def test_without_calibration_nothing_is_fitted(shop, tmp_path):
     more = ("--ranking.calibration", "none", "--training.retrieval.max_epochs", "1")
+    more += ("--training.finetune_epochs", "0")  # It trains both models once more.
     path = tmp_path / "run"
     metrics = train(
         configure_shop(shop, path, *more, "--training.ranking.max_epochs", "1")

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-CHUNK_LOGITS = 12_000_000  # 48 MB; larger chunks are not faster.
+CHUNK_LOGITS = 5_000_000  # 20 MB: twice that no longer stays in a cache.
 _LEAST_PROBABILITY = float(np.finfo(np.float32).tiny)
 
 
@@ -49,8 +49,8 @@ def chunked_softmax_loss(
             share of the softmax in a mixture. None: the softmax is all there is.
         log_other_mass: float32 `[num_positions]`, finite: log of what the other parts
             of the mixture give to the positive, shares included. None as above.
-        chunk_size: Positions whose logits exist at one time; None for as many as
-            `CHUNK_LOGITS` holds, see `chunk_rows`.
+        chunk_size: Positions whose logits exist at one time, at most, for all chunks
+            are of one size; None for as many as `CHUNK_LOGITS` holds, see `chunk_rows`.
 
     Returns:
         float32 scalar, the weighted sum over positions.
@@ -135,27 +135,28 @@ def _softmax_over_chunks(
     with_one = tf.pad(queries, [[0, 0], [0, 1]], constant_values=1.0)
     with_bias = tf.concat([candidates, candidate_bias[:, tf.newaxis]], axis=1)
     # At least one, if empty: an empty list of parts has no shape to join.
-    num_chunks = tf.maximum((num_positions + chunk_size - 1) // chunk_size, 1)
+    num_chunks = tf.maximum(-(-num_positions // chunk_size), 1)
+    even_size = -(-num_positions // num_chunks)  # A short last chunk would be slow.
     per_row = [
         tf.TensorArray(tf.float32, num_chunks, infer_shape=False) for _ in range(4)
     ]
 
     def body(i, loss, gradient, *parts):
-        start, stop = i * chunk_size, tf.minimum((i + 1) * chunk_size, num_positions)
+        start, stop = i * even_size, tf.minimum((i + 1) * even_size, num_positions)
         part = [values[start:stop] for values in (with_one, *rows[1:])]
-        chunk_loss, d_with_bias, *of_rows = _softmax_chunk(*part, with_bias)
+        chunk_loss, d_columns, *of_rows = _softmax_chunk(*part, with_bias)
         written = [p.write(i, value) for p, value in zip(parts, of_rows, strict=True)]
-        return i + 1, loss + chunk_loss, gradient + d_with_bias, *written
+        return i + 1, loss + chunk_loss, gradient + d_columns, *written
 
     _, loss, gradient, *of_rows = tf.while_loop(
         lambda i, *_: i < num_chunks,
         body,
-        (0, 0.0, tf.zeros_like(with_bias), *per_row),
+        (0, 0.0, tf.zeros_like(tf.transpose(with_bias)), *per_row),
         parallel_iterations=1,  # More would hold the logits of several chunks.
     )
     d_queries, d_repeats, d_mixture, shares = of_rows
     gradient = tf.tensor_scatter_nd_sub(
-        gradient,
+        tf.transpose(gradient),
         positive_columns[:, tf.newaxis],
         with_one * tf.reshape(shares.concat(), [num_positions, 1]),
     )
@@ -180,7 +181,7 @@ def _softmax_chunk(
 ) -> tuple[tf.Tensor, ...]:
     """Returns the loss of some positions and its gradients.
 
-    That of the catalogue still lacks the positives. One fused softmax costs half of
+    That of the catalogue is transposed and still lacks the positives. One fused softmax costs half of
     what a maximum, exponentials and their sum cost one by one.
     """
     logits = tf.matmul(with_one, with_bias, transpose_b=True)
@@ -217,8 +218,9 @@ def _softmax_chunk(
         d_repeat = tf.tensor_scatter_nd_update(d_repeat, places, d_extra)
     d_query = tf.matmul(probabilities, with_bias)
     d_query = (d_query - tf.gather(with_bias, positive_columns)) * weighted
-    d_with_bias = tf.matmul(probabilities, with_one * weighted, transpose_a=True)
-    return total, d_with_bias, d_query, d_repeat, d_mixture, weights
+    # The product of a wide result is faster than that of a tall one.
+    d_columns = tf.matmul(with_one * weighted, probabilities, transpose_a=True)
+    return total, d_columns, d_query, d_repeat, d_mixture, weights
 
 
 def _mixed(losses: tf.Tensor, mixture: tf.Tensor) -> tuple[tf.Tensor, ...]:
