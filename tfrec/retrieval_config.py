@@ -93,7 +93,7 @@ class RetrievalConfig(RegulariserConfig):
     softmax_chunk_size: int | None = Field(
         None,
         ge=1,
-        description="Positions a chunk of the exact softmax; None: as many as 48 MB "
+        description="Positions a chunk of the exact softmax; None: as many as 20 MB "
         "of logits hold.",
     )
     repeat_bias: Literal["auto", "on", "off"] = Field(
