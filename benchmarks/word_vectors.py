@@ -13,6 +13,7 @@ in the text format of word2vec, the most frequent first.
 """
 
 import argparse
+import inspect
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -92,7 +93,7 @@ def embed(words: Sequence[str]) -> np.ndarray:
             "pip install -c constraints.txt -e '.[benchmarks]'"
         ) from error
     # It looks for its own tokenizer in a folder misspelled; as a cache it finds it.
-    package = Path(wordllama.__file__).parent
+    package = Path(inspect.getfile(wordllama)).parent
     model = wordllama.WordLlama.load(cache_dir=package, disable_download=True)
     return np.asarray(model.embed([*words], norm=False), np.float32)
 

@@ -181,8 +181,8 @@ def _softmax_chunk(
 ) -> tuple[tf.Tensor, ...]:
     """Returns the loss of some positions and its gradients.
 
-    That of the catalogue is transposed and still lacks the positives. One fused softmax costs half of
-    what a maximum, exponentials and their sum cost one by one.
+    That of the catalogue is transposed and still lacks the positives. One fused
+    softmax costs half of what a maximum, exponentials and their sum cost one by one.
     """
     logits = tf.matmul(with_one, with_bias, transpose_b=True)
     places = tf.where(repeat_columns >= 0)  # [num_valid, 2]
