@@ -94,7 +94,7 @@ class RetrievalConfig(RegulariserConfig):
         None,
         ge=1,
         description="Positions a chunk of the exact softmax; None: as many as 20 MB "
-        "of logits hold.",
+        "of logits hold, 64 at least.",
     )
     repeat_bias: Literal["auto", "on", "off"] = Field(
         "auto",
