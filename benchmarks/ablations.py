@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parse(sys.argv[1:] if argv is None else argv)
     console = Console()
     try:
-        rows = _read(options.rows)
+        rows = read_rows(options.rows)
         wanted = options.only or list(rows.rows)
         unknown = sorted(set(wanted) - set(rows.rows))
         if unknown:
@@ -133,7 +133,13 @@ def summarise(rows: RowsConfig, *, work_dir: Path) -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> RowsConfig:
+def read_rows(path: Path) -> RowsConfig:
+    """Reads a file of rows.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is no YAML, lacks a field, or has no rows.
+    """
     try:
         rows = RowsConfig.model_validate(yaml.safe_load(path.read_text("utf-8")))
     except (ValidationError, yaml.YAMLError) as error:
@@ -144,22 +150,32 @@ def _read(path: Path) -> RowsConfig:
 
 
 def _run(rows: RowsConfig, name: str, *, seed: int, work_dir: Path) -> None:
-    changes = work_dir / f"{_run_name(rows, name)}.yaml"
-    changes.parent.mkdir(parents=True, exist_ok=True)
-    # Titles are encoded once for all rows.
-    own = {"name": _run_name(rows, name)}
-    parts = [rows.common, rows.rows[name], own]
+    argv = row_arguments(rows, name, work_dir=work_dir)
+    finished_run(load_config(argv, description=""), argv, seed=seed, parent=work_dir)
+
+
+def row_arguments(rows: RowsConfig, name: str, *, work_dir: Path) -> list[str]:
+    """Returns the arguments of `tfrec.train` for a row; writes its changes to files.
+
+    Args:
+        rows: Of the page.
+        name: Of one of them.
+        work_dir: Takes the changes, and the texts, encoded once for all rows.
+
+    Changes that do not fit end the process, as `load_config` does.
+    """
+    work_dir.mkdir(parents=True, exist_ok=True)
+    run_name = _run_name(rows, name)
     files = [*rows.config]
-    for i, part in enumerate(parts):
-        file = changes.with_name(f"{changes.stem}-{i}.yaml")
+    for i, part in enumerate([rows.common, rows.rows[name], {"name": run_name}]):
+        file = work_dir / f"{run_name}-{i}.yaml"
         file.write_text(yaml.safe_dump(part, allow_unicode=True), encoding="utf-8")
         files.append(file)
     argv = [part for file in files for part in ("--config", str(file))]
-    config = load_config(argv, description="")
-    if config.text is not None:
-        argv += ["--text.cache_dir", str(config.text.cache_dir or work_dir / "texts")]
-        config = load_config(argv, description="")
-    finished_run(config, argv, seed=seed, parent=work_dir)
+    text = load_config(argv, description="").text
+    if text is not None:
+        argv += ["--text.cache_dir", str(text.cache_dir or work_dir / "texts")]
+    return argv
 
 
 def _run_name(rows: RowsConfig, name: str) -> str:
