@@ -25,14 +25,15 @@ MIN_GAIN, MIN_ORACLE_SHARE = 0.15, 0.85  # Of the simulated shop.
 def score_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Returns header and rows of what every row reached."""
     columns = result["columns"]
-    header = ["row", "changes", "validation", *(f"{g} {m}" for g, m in columns)]
+    header = ["row", "changes", "validation", "− default"]
+    header += [f"{group} {metric}" for group, metric in columns]
     several = len(result["seeds"]) > 1
     rows = []
     for name, groups in result["scorers"].items():
         varies = several and name not in (RETRIEVAL, ORACLE)
         cells = [score_text(groups[g][m], varies=varies) for g, m in columns]
-        rows.append([name, _changes(result, name), _validation(result, name), *cells])
-        rows[-1].append(_minutes(result, name))
+        own = [_changes(result, name), _validation(result, name), _gain(result, name)]
+        rows.append([name, *own, *cells, _minutes(result, name)])
     return [*header, "minutes"], rows
 
 
@@ -87,9 +88,10 @@ def _winner(result: Mapping[str, Any]) -> str:
         for name in result["rows"]
     }
     best = max(found, key=lambda name: found[name])
+    gain = f" ({_gain(result, best)} of the seeds)" if best != DEFAULT else ""
     return (
         f"Validation {result['selection_metric']}: best row {best} {found[best]:.4f}, "
-        f"default {found[DEFAULT]:.4f}"
+        f"default {found[DEFAULT]:.4f}{gain}"
     )
 
 
@@ -117,7 +119,9 @@ def describe(result: Mapping[str, Any]) -> str:
         f"({', '.join(RIVALS)}) read the numbers of the default's inputs and learn "
         "from the same retrieved lists. `validation` is "
         f"{result['selection_metric']} on the held-out users who choose the epoch: by "
-        f"it rows are chosen, not by the test. {describe_protocol(result)}"
+        "it rows are chosen, not by the test; `− default` is the mean of its differences "
+        "seed by seed, and with how many seeds it is above 0. "
+        f"{describe_protocol(result)}"
     )
 
 
@@ -183,6 +187,15 @@ def _validation(result: Mapping[str, Any], name: str) -> str:
         return ""
     spread = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
     return f"{np.mean(values):.4f}{spread}"
+
+
+def _gain(result: Mapping[str, Any], name: str) -> str:
+    """Compares a row on validation with the default of the same seeds."""
+    values = result["details"][name].get("validation")
+    if values is None or name == DEFAULT:
+        return ""
+    gaps = np.subtract(values, result["details"][DEFAULT]["validation"])
+    return f"{gaps.mean():+.4f} {np.sum(gaps > 0)}/{len(gaps)}"
 
 
 def _minutes(result: Mapping[str, Any], name: str) -> str:
