@@ -95,7 +95,7 @@ class ServingModule(tf.Module):
         self._ordering = RequestOrdering(final_order, schema, items=self._items)
         self._rules = RequestListRules(dataset, schema, items=self._items)
         self.encode = SharedCall(self._encode_request)
-        self._score = SharedCall(self._score_catalogue)
+        self.score = SharedCall(self._score_catalogue)
         self._ranked = SharedCall(self._rank_candidates)
         self.model_variables: list[tf.Variable] = []
 
@@ -132,7 +132,7 @@ class ServingModule(tf.Module):
 
     def recommend(self, **raw: tf.Tensor) -> Tensors:
         """Retrieves candidates, ranks them and returns the best `k`."""
-        request, encoded, retrieval_scores = self._score(self._scoring_inputs(raw))
+        request, encoded, retrieval_scores = self.score(self._scoring_inputs(raw))
         num_columns = self._num_columns(raw[K])
         fewest = min(self._recommender.value.num_candidates, self.num_items)
         scores, index = top_items(retrieval_scores, tf.maximum(num_columns, fewest))
@@ -167,12 +167,12 @@ class ServingModule(tf.Module):
 
     def retrieve(self, **raw: tf.Tensor) -> Tensors:
         """Returns the best `k` by retrieval score alone."""
-        _, _, scores = self._score(self._scoring_inputs(raw))
+        _, _, scores = self.score(self._scoring_inputs(raw))
         return self._best(scores, raw[K], self._num_columns(raw[K]))
 
     def rank(self, **raw: tf.Tensor) -> Tensors:
         """Scores the given candidates, in the order given."""
-        request, encoded, allowed_scores = self._score(self._scoring_inputs(raw))
+        request, encoded, allowed_scores = self.score(self._scoring_inputs(raw))
         index = self._items.lookup(raw[CANDIDATE_ITEM_IDS])
         column = tf.maximum(index - NUM_SPECIAL_INDICES, 0)
         scores = tf.gather(allowed_scores, column, batch_dims=1)
