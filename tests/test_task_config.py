@@ -59,6 +59,19 @@ def test_a_funnel_is_at_least_two_types_weakest_first(funnel):
     assert configure(funnel=["view", "purchase"]).ranking is not None
 
 
+@pytest.mark.parametrize("heads", [[], ["purchase", "cart"]])
+@pytest.mark.parametrize("bias", ["examination", "propensity"])
+def test_places_need_a_head_that_shown_lists_teach(bias: str, heads: list[str]):
+    targets = {"target_event_types": ["cart", "purchase"], "head_event_types": heads}
+    data = {**configure().data.model_dump(), **targets}
+    match = rf"position_bias={bias}.*'purchase'.*no target"
+    with pytest.raises(ValueError, match=match):
+        make_config(Path(), data=data, ranking={"position_bias": bias})
+    assert make_config(Path(), data=data).experiment_schema.shown_head_types == ()
+    config = configure(position_bias=bias)
+    assert config.experiment_schema.shown_head_types == ("purchase",)
+
+
 def test_losses_that_all_weigh_nothing_are_an_error():
     with pytest.raises(ValueError, match="above 0"):
         RankingConfig(pointwise_weight=0.0, listwise_weight=0.0)

@@ -162,9 +162,10 @@ class Schema:
         event_types: All behaviour event types, weakest first, then that of searches,
             if there is one. The event type index is the position here plus
             `NUM_SPECIAL_INDICES`.
-        target_event_types: The types that retrieval predicts, weakest first.
-        head_event_types: The types that get a ranking head, weakest first;
-            empty: `target_event_types`.
+        target_event_types: The types that retrieval predicts, in any order.
+        head_event_types: The types that get a ranking head, in the order of the
+            model's outputs; how strong they are says `event_types`. Empty:
+            `target_event_types`.
         item_attributes: Declared attributes of items, in model order. `title`
             is not among them: it is text.
         context: Attributes known with a request, such as the country.
@@ -333,10 +334,19 @@ class Schema:
 
     @property
     def head_names(self) -> tuple[str, ...]:
-        """What formulas and weights call the heads, weakest first."""
+        """What formulas and weights call the heads, in their order."""
         return tuple(
             formula_name(name.removesuffix(PROBABILITY_SUFFIX)) for name in self.heads
         )
+
+    @property
+    def shown_head_types(self) -> tuple[str, ...]:
+        """Event types of the heads that shown lists teach: those that are no target.
+
+        Targets happen without impressions, so what was shown says nothing of them.
+        """
+        heads = self.head_event_types or self.target_event_types
+        return tuple(head for head in heads if head not in self.target_event_types)
 
     @property
     def order_features(self) -> tuple[FeatureSpec, ...]:

@@ -111,7 +111,8 @@ def check_tasks(config: TaskConfig, schema: Schema) -> None:
     """Checks the names of event types against the heads.
 
     Raises:
-        ValueError: If a type has no head, or the funnel is not in order of strength.
+        ValueError: If a type has no head, the funnel is not in order of strength, or a
+            position bias is to be removed from heads that no shown list teaches.
     """
     heads = schema.head_event_types or schema.target_event_types
     named = {
@@ -133,4 +134,12 @@ def check_tasks(config: TaskConfig, schema: Schema) -> None:
             "`ranking.funnel` must name at least two types, weakest first as in "
             f"`data.event_types`. Received: {list(config.funnel)}, event_types="
             f"{list(schema.event_types)}."
+        )
+    if config.position_bias != "none" and not schema.shown_head_types:
+        raise ValueError(
+            "`ranking.position_bias` needs a head that is no target: shown lists teach "
+            f"those alone. Received: position_bias={config.position_bias}, heads "
+            f"{list(heads)}, target_event_types={list(schema.target_event_types)}. Name "
+            "a type in `data.head_event_types` that is no target, such as the click, or "
+            "set `position_bias: none`."
         )

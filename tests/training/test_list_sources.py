@@ -69,6 +69,35 @@ def test_false_negatives_are_removed_from_both_origins(tmp_path):
     assert (first.labels[..., 1:] == 0).all()
 
 
+def test_lists_without_any_known_outcome_are_left_out(tmp_path):
+    some = shown(4)
+    some.labels[0] = -1
+    some.labels[1, 0] = -1  # The other item of the list is still known ...
+    some.labels[2, 0] = -1
+    some.candidate_index[2, 1] = 0  # ... but padding has no outcome.
+    _, found = prepare_sources(configure(tmp_path), shop(), [retrieved(), some])
+    np.testing.assert_array_equal(found.labels, some.labels[[1, 3]])
+
+
+def test_lists_that_false_negatives_leave_without_an_outcome_are_left_out(tmp_path):
+    config = configure(tmp_path, false_negative_days=30.0)
+    some = shown(2)
+    some.labels[..., 1:] = -1
+    some.candidate_index[0, 1] = 0  # Of the first list item 1 is left, which is viewed.
+    some.history_ends[:] = 1
+    _, found = prepare_sources(config, shop(), [retrieved(), some])
+    assert found.candidate_index.tolist() == [[3, 9]]
+    assert found.labels[0, :, 0].tolist() == [-1, 0]
+
+
+def test_places_of_lists_without_a_known_outcome_are_not_learned(tmp_path):
+    config = configure(tmp_path, position_bias="examination")
+    some = shown()
+    some.candidate_index[:] = 0
+    with pytest.raises(ValueError, match="known items"):
+        prepare_sources(config, shop(), [retrieved(), some])
+
+
 @pytest.mark.parametrize("bias", ["examination", "propensity"])
 def test_batches_of_both_origins_have_the_same_leaves(bias, tmp_path):
     config = configure(tmp_path, position_bias=bias, dwell_weight=1.0)

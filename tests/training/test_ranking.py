@@ -9,13 +9,15 @@ from tests.synthetic import make_sequences, write_prepared
 from tests.training.conftest import configure_shop, make_config
 from tfrec.config import ExperimentConfig
 from tfrec.data.prepare import prepare
-from tfrec.data.store import PreparedDataset
+from tfrec.data.store import TEST, Impressions, PreparedDataset
 from tfrec.features.item_table import build_item_table
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.training.fitting import restore_weights
+from tfrec.training.head_lists import find_evaluation_lists
 from tfrec.training.mining import mine_candidates
 from tfrec.training.ranking import (
     build_ranking_model,
+    find_lists,
     train_ranking,
     with_positives,
 )
@@ -144,6 +146,36 @@ def test_shown_lists_teach_a_funnel_places_and_dwell(shop, tmp_path):
     restore_weights(again, tmp_path / "ranking" / "best")
     for old, new in zip(model.weights, again.weights, strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def test_shown_lists_are_left_out_where_every_head_is_a_target(
+    cycle_dataset, tmp_path, monkeypatch, caplog
+):
+    sequences = cycle_dataset.load_sequences()
+    shown = Impressions(
+        user_ids=sequences.user_ids[:1],
+        timestamps=sequences.timestamps[3:4],
+        split=np.ones(1, np.int8),
+        offsets=np.array([0, 1]),
+        item_index=np.array([4], np.int32),
+        position=np.ones(1, np.int32),
+        propensity=np.ones(1, np.float32),
+        event_type_index=np.array([2], np.int32),
+    )
+    monkeypatch.setattr(cycle_dataset, "load_impressions", lambda: shown)
+    config = configure(tmp_path)
+    recommender = untrained(config, cycle_dataset)
+    sources, held_out = find_lists(
+        config, cycle_dataset, sequences, recommender, holdout_share=0.4
+    )
+    assert len(sources) == 1
+    assert set(held_out) == {"retrieved"}
+    assert "The 1 impression lists of the log teach ranking nothing" in caplog.text
+    assert "head_event_types" in caplog.text
+    evaluated = find_evaluation_lists(
+        config, cycle_dataset, recommender, split=TEST, max_lists=3
+    )
+    assert set(evaluated) == {"retrieved"}
 
 
 def test_data_without_validation_events_say_what_to_change(tmp_path):

@@ -77,7 +77,7 @@ def find_evaluation_lists(
         )
     }
     impressions = dataset.load_impressions()
-    if impressions is not None:
+    if impressions is not None and config.experiment_schema.shown_head_types:
         lists["shown"] = impression_lists(
             config,
             sequences,

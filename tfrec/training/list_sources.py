@@ -6,6 +6,7 @@ import numpy as np
 
 from tfrec.config import ExperimentConfig
 from tfrec.data.store import EventSequences
+from tfrec.models.ranking_model import UNDEFINED_LABEL
 from tfrec.training.later_events import add_dwell, drop_false_negatives
 from tfrec.training.ranking_lists import RankingLists
 
@@ -14,6 +15,8 @@ def prepare_sources(
     config: ExperimentConfig, sequences: EventSequences, sources: list[RankingLists]
 ) -> list[RankingLists]:
     """Mixes retrieved and shown lists as configured, and completes both.
+
+    Lists without any known outcome are left out: they would be steps without a loss.
 
     Args:
         config: Of the experiment; without `ranking` the sources stay as they are.
@@ -26,13 +29,16 @@ def prepare_sources(
     settings = config.ranking
     if settings is None:
         return sources
+    sources = [_with_outcomes(lists) for lists in sources]
     sources = _mix(sources, settings.impression_share, seed=config.seed)
     _check_bias(sources, settings.position_bias)
     if settings.false_negative_days > 0:
         schema = config.experiment_schema
         sources = [
-            drop_false_negatives(
-                lists, sequences, schema, days=settings.false_negative_days
+            _with_outcomes(
+                drop_false_negatives(
+                    lists, sequences, schema, days=settings.false_negative_days
+                )
             )
             for lists in sources
         ]
@@ -56,6 +62,13 @@ def mean_log_dwell(sources: list[RankingLists]) -> float:
             "`data.event_columns.dwell_seconds`."
         )
     return float(np.log1p(known).mean())
+
+
+def _with_outcomes(lists: RankingLists) -> RankingLists:
+    """Keeps the lists that hold a real candidate with a defined label."""
+    defined = (lists.labels != UNDEFINED_LABEL).any(axis=2)
+    kept = (defined & (lists.candidate_index > 0)).any(axis=1)
+    return lists if kept.all() else lists.take(np.flatnonzero(kept))
 
 
 def _mix(
@@ -85,8 +98,9 @@ def _check_bias(sources: list[RankingLists], position_bias: str) -> None:
     if not known:
         raise ValueError(
             f"`ranking.position_bias={position_bias}` needs shown lists with "
-            f"`data.event_columns.{column}`. Received: none in the validation split. "
-            "Name the columns of impressions, or set `position_bias: none`."
+            f"`data.event_columns.{column}` and known items. Received: none in the "
+            "validation split. Name the columns of impressions, or set "
+            "`position_bias: none`."
         )
 
 

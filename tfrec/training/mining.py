@@ -150,7 +150,7 @@ def _impression_labels(schema: Schema, outcome: np.ndarray) -> np.ndarray:
     heads = schema.head_event_types or schema.target_event_types
     labels = np.full((*outcome.shape, len(heads)), UNDEFINED_LABEL, np.int8)
     for h, head in enumerate(heads):
-        if head not in schema.target_event_types:
+        if head in schema.shown_head_types:
             labels[..., h] = outcome >= schema.event_type_index(head)
     return labels
 

@@ -1,5 +1,6 @@
 """Builds and trains the ranking model on mined candidates and impressions."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from tfrec.training.ranking_batches import RankingBatches
 from tfrec.training.ranking_lists import RankingLists
 from tfrec.training.ranking_validation import RankingValidator
 from tfrec.training.retrieval import context_sizes
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def build_ranking_model(
@@ -169,7 +172,9 @@ def find_lists(
     }
     sources = [with_positives(mined.take(np.flatnonzero(~is_held_out)))]
     impressions = dataset.load_impressions()
-    if impressions is not None:
+    if impressions is not None and not config.experiment_schema.shown_head_types:
+        _warn_useless(len(impressions.split))
+    elif impressions is not None:
         shown = impression_lists(config, sequences, impressions, recommender)
         is_held_out = held_out[shown.user_rows]
         sources.append(shown.take(np.flatnonzero(~is_held_out)))
@@ -207,6 +212,16 @@ def with_positives(lists: RankingLists) -> RankingLists:
     sees such a candidate either.
     """
     return lists.take(np.flatnonzero(lists.relevant.any(axis=1)))
+
+
+def _warn_useless(num_shown_lists: int) -> None:
+    _LOGGER.warning(
+        "The %d impression lists of the log teach ranking nothing: they tell of heads "
+        "that are no target, and every head is one. Name a type in "
+        "`data.head_event_types` that is not among `data.target_event_types`, such as "
+        "the click, to learn from them.",
+        num_shown_lists,
+    )
 
 
 def _check_lists(train: RankingLists, holdout: RankingLists) -> None:
