@@ -60,6 +60,22 @@ def test_ads_are_bids_for_clicks_or_else_prices_of_purchases():
     assert texts(clicks)["ads"] == "click * bid"
 
 
+def test_ads_go_by_strength_whatever_the_order_of_the_heads():
+    """Types are listed weakest first, heads as one likes."""
+    types, heads = ("view", "cart", "purchase"), ("purchase", "view", "cart")
+
+    def ads(*attributes: AttributeSpec, targets: tuple[str, ...], **more: Any) -> str:
+        schema = Schema(types, targets, item_attributes=attributes, **more)
+        return texts(schema)["ads"]
+
+    named = {"targets": ("view",), "head_event_types": heads}
+    assert ads(PRICE, **named) == "purchase * price"
+    assert ads(BID, **named) == "view * bid"
+    # Without heads of their own the targets are the heads.
+    assert ads(PRICE, targets=("purchase", "cart")) == "purchase * price"
+    assert ads(BID, targets=("purchase", "cart")) == "cart * bid"
+
+
 def test_a_formula_may_replace_a_preset_and_be_the_default():
     found = texts(
         make_schema(PRICE),

@@ -85,11 +85,16 @@ def preset_formulas(schema: Schema) -> dict[str, str]:
 
     `recommend` is the weighted sum of the heads. `search` multiplies it by a root
     of the retrieval probability. `ads` is the expected revenue of an impression:
-    the probability of a click times the bid per click or, without bids, the
-    probability of the strongest event times the price; without either it is
-    missing.
+    the probability of a click (without such a head: of the weakest event) times the
+    bid per click or, without bids, the probability of the strongest event times the
+    price; without either it is missing. How strong events are says the order of
+    `event_types`, not that of the heads.
     """
     heads = schema.head_names
+    types = schema.head_event_types or schema.target_event_types
+    strength = [schema.event_type_index(event_type) for event_type in types]
+    weakest = heads[strength.index(min(strength))]
+    strongest = heads[strength.index(max(strength))]
     weighted = " + ".join(f"{WEIGHT_PREFIX}{head} * {head}" for head in heads)
     presets = {
         RECOMMEND: weighted,
@@ -97,10 +102,10 @@ def preset_formulas(schema: Schema) -> dict[str, str]:
     }
     numbers = number_attributes(schema)
     if BID in numbers or RequestRule.BIDS in schema.rules:
-        click = "click" if "click" in heads else heads[0]
+        click = "click" if "click" in heads else weakest
         presets[ADS] = f"{click} * {BID}"
     elif PRICE in numbers:
-        presets[ADS] = f"{heads[-1]} * {PRICE}"
+        presets[ADS] = f"{strongest} * {PRICE}"
     return presets
 
 
