@@ -16,6 +16,8 @@ _FUSIONS = ("concat", "weighted", "additive", "gated", "cross", "bilinear")
 # Chosen combinations: products of inputs with heads of their own, and with losses.
 _COMBINATIONS = ("cross+mmoe", "cross+time_decay", "gated+mmoe", "cross+listmle")
 
+_ATTENTION_LENGTH = 50  # Of longer histories, as in docs/fusion.md.
+
 
 @dataclass(frozen=True)
 class Row:
@@ -82,12 +84,23 @@ def switch_rows(config: ExperimentConfig) -> list[Row]:
     rows = [
         *(Row(name, "fusion", {"fusion": name}) for name in _FUSIONS),
         *_task_rows(config, schema, heads),
-        *_loss_rows(heads),
+        *_loss_rows(schema, heads, config.ranking),
         *_history_rows(config, config.ranking),
-        *_list_rows(config),
+        *_list_rows(config, schema),
     ]
-    changing = [_without_default(row, config.ranking) for row in rows]
-    return [row for row in changing if row.changes]
+    return _distinct([_without_default(row, config.ranking) for row in rows])
+
+
+def _distinct(rows: Sequence[Row]) -> list[Row]:
+    """Returns the rows that change something, the first of those that change the same.
+
+    Without the novel loss, for instance, the usual two losses are left.
+    """
+    found: list[Row] = []
+    for row in rows:
+        if row.changes and row.changes not in [one.changes for one in found]:
+            found.append(row)
+    return found
 
 
 def _without_default(row: Row, settings: RankingConfig) -> Row:
@@ -105,28 +118,33 @@ def _task_rows(
         rows = [*(Row(n, "tasks", {"task_layers": n}) for n in names), *rows]
         rows.append(Row("uncertainty", "tasks", {"uncertainty_weights": True}))
     # What is learned from lists presumes what was learned from them before.
-    stages = [t for t in heads if t not in schema.target_event_types]
-    if len(stages) > 1:
-        order = sorted(stages, key=schema.event_types.index)
+    if len(schema.shown_head_types) > 1:
+        order = sorted(schema.shown_head_types, key=schema.event_types.index)
         rows.append(Row("funnel", "tasks", {"funnel": tuple(order)}))
     if config.data.event_columns.dwell_seconds is not None:
         rows.append(Row("dwell", "tasks", {"dwell_weight": 0.2}))
     return rows
 
 
-def _loss_rows(heads: Sequence[str]) -> list[Row]:
-    order = {"pairwise_weight": 0.0, "listwise_weight": 0.0, "listmle_weight": 0.0}
-    both = {**order, "pointwise_weight": 1.0}
+def _loss_rows(
+    schema: Schema, heads: Sequence[str], settings: RankingConfig
+) -> list[Row]:
+    off = ("pairwise_weight", "listwise_weight", "listmle_weight", "novel_weight")
+    both = {**dict.fromkeys(off, 0.0), "pointwise_weight": 1.0}
+    novel = Row("novel", "loss", {"novel_weight": 1.0})
+    if settings.novel_weight > 0.0:
+        novel = Row("without_novel", "loss", {"novel_weight": 0.0})
     rows = [
+        novel,
         Row("pointwise", "loss", both),
         Row("listwise", "loss", {**both, "pointwise_weight": 0.0, **_on("listwise")}),
         Row("pointwise_listwise", "loss", {**both, **_on("listwise")}),
         Row("pointwise_pairwise", "loss", {**both, **_on("pairwise")}),
         Row("listmle", "loss", {**both, **_on("listmle")}),
-        Row("novel", "loss", {"novel_weight": 1.0}),
     ]
     if len(heads) > 1:
-        gains = {head: float(place) for place, head in enumerate(heads, start=1)}
+        order = sorted(heads, key=schema.event_types.index)  # Weakest first.
+        gains = {head: float(place) for place, head in enumerate(order, start=1)}
         rows.append(Row("graded", "loss", {"event_gains": gains}))
     return rows
 
@@ -140,13 +158,24 @@ def _history_rows(config: ExperimentConfig, settings: RankingConfig) -> list[Row
     widths = (settings.attention_dim, config.retrieval.embedding_dim)
     if settings.attention_heads == 1 and not any(width % 4 for width in widths):
         decay["attention_heads"] = 4  # Spans of time.
-    return [Row("time_decay", "history", decay)]
+    rows = [Row("time_decay", "history", decay)]
+    attended = settings.attention_length or _ATTENTION_LENGTH
+    if config.max_history_length > attended:  # Of shorter ones all is found.
+        rows += [
+            Row(
+                f"search_{way}",
+                "history",
+                {"attention_length": attended, "history_search": way},
+            )
+            for way in ("request", "candidate")
+        ]
+    return rows
 
 
-def _list_rows(config: ExperimentConfig) -> list[Row]:
+def _list_rows(config: ExperimentConfig, schema: Schema) -> list[Row]:
     rows = [Row("false_negatives", "lists", {"false_negative_days": 7.0})]
-    if config.data.impression_event_type is None:
-        return rows
+    if config.data.impression_event_type is None or not schema.shown_head_types:
+        return rows  # No list that was shown teaches anything.
     rows.append(Row("no_impressions", "lists", {"impression_share": 0.0}))
     columns = config.data.event_columns
     if columns.position is not None:
@@ -166,7 +195,8 @@ def _combined(name: str, switches: Mapping[str, Row]) -> Row:
     if unknown:
         raise ValueError(
             f"Rows must be some of {list(switches)}, or several joined by {JOIN!r}. "
-            f"Received: {unknown}. Others do not fit this data, or are the default."
+            f"Received: {unknown}. Others do not fit this data, or are the default or "
+            "another row."
         )
     if len(parts) == 1:
         return switches[name]

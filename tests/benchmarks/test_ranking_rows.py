@@ -52,14 +52,74 @@ def test_every_row_differs_from_the_default_and_is_valid(tmp_path: Path) -> None
     assert len(kept) == 1  # Nothing but ranking differs.
 
 
-def test_loss_rows_turn_the_other_losses_off(tmp_path: Path) -> None:
-    rows = {row.name: row for row in switch_rows(shop(tmp_path))}
-    found = rows["pointwise_pairwise"].apply(shop(tmp_path)).ranking
-    assert found is not None
-    weights = (found.pointwise_weight, found.pairwise_weight, found.listwise_weight)
-    assert weights == (1.0, 1.0, 0.0)
+@pytest.mark.parametrize("novel_weight", [0.0, 1.0])
+def test_loss_rows_turn_the_other_losses_off(
+    novel_weight: float, tmp_path: Path
+) -> None:
+    config = shop(tmp_path, novel_weight=novel_weight)
+    rows = {row.name: row for row in switch_rows(config)}
+    on = {
+        "pointwise": ["pointwise"],
+        "listwise": ["listwise"],
+        "pointwise_pairwise": ["pointwise", "pairwise"],
+        "listmle": ["pointwise", "listmle"],
+    }
+    kinds = ("pointwise", "pairwise", "listwise", "listmle", "novel")
+    for name, expected in on.items():
+        found = rows[name].apply(config).ranking
+        weights = {kind: getattr(found, f"{kind}_weight") for kind in kinds}
+        assert weights == {kind: float(kind in expected) for kind in kinds}, name
     # Only what differs from the default is a change.
-    assert rows["listwise"].changes == {"pointwise_weight": 0.0}
+    off = {"novel_weight": 0.0} if novel_weight else {}
+    assert rows["listwise"].changes == {"pointwise_weight": 0.0, **off}
+
+
+def test_the_novel_loss_is_added_where_it_is_off_and_left_out_where_it_is_on(
+    tmp_path: Path,
+) -> None:
+    without = {row.name: row for row in switch_rows(shop(tmp_path))}
+    assert without["novel"].changes == {"novel_weight": 1.0}
+    assert "without_novel" not in without
+    with_it = {row.name: row for row in switch_rows(shop(tmp_path, novel_weight=0.5))}
+    assert with_it["without_novel"].changes == {"novel_weight": 0.0}
+    # What is left are the usual two losses: that is one row, not two.
+    assert not {"novel", "pointwise_listwise"} & set(with_it)
+
+
+def test_gains_grow_with_strength_whatever_the_order_of_the_heads(
+    tmp_path: Path,
+) -> None:
+    rows = {row.name: row for row in switch_rows(shop(tmp_path))}
+    gains = {"view": 1.0, "click": 2.0, "cart": 3.0}
+    assert rows["graded"].changes == {"event_gains": gains}
+
+
+def test_searches_of_the_history_are_rows_where_it_is_longer_than_what_they_find(
+    tmp_path: Path,
+) -> None:
+    def searches(length: int, **ranking: object) -> dict[str, Any]:
+        config = shop(tmp_path, max_history_length=length, **ranking)
+        rows = [row for row in switch_rows(config) if row.name.startswith("search_")]
+        assert all(row.apply(config) != config for row in rows)
+        return {row.name: row.changes for row in rows}
+
+    assert searches(50) == searches(8, attention_length=10) == {}
+    assert searches(51) == {
+        "search_request": {"attention_length": 50},
+        "search_candidate": {"attention_length": 50, "history_search": "candidate"},
+    }
+    # A configuration that searches already gets the other way.
+    assert searches(20, attention_length=10) == {
+        "search_candidate": {"history_search": "candidate"}
+    }
+
+
+def test_rows_about_shown_lists_need_a_head_that_they_teach(tmp_path: Path) -> None:
+    data = {**SHOP, "target_event_types": SHOP["head_event_types"]}
+    config = make_config(tmp_path, data=data, ranking={})
+    names = {row.name for row in choose_rows(config)}
+    assert not {"examination", "no_impressions", "funnel"} & names
+    assert "mmoe" in names
 
 
 def test_funnel_is_of_heads_that_are_no_targets_in_order_of_strength(
