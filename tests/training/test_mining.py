@@ -14,7 +14,7 @@ from tfrec.training.ranking import with_positives
 NUM_ITEMS = 8
 
 
-def configure(tmp_path, **ranking):
+def configure(tmp_path, *, data=None, **ranking):
     base = make_config(tmp_path)
     data = {
         **base.data.model_dump(),
@@ -22,6 +22,7 @@ def configure(tmp_path, **ranking):
         "target_event_types": ["view"],
         "head_event_types": ["view", "cart"],
         "event_columns": {"event_type": "type", "timestamp": "time"},
+        **(data or {}),
     }
     ranking = {"num_candidates": NUM_ITEMS, **ranking}
     return make_config(tmp_path, data=data, ranking=ranking)
@@ -59,6 +60,84 @@ def test_labels_are_the_target_itself_and_what_follows_in_its_session(tmp_path):
     carted = [[label_of(lists, row, i, cart) for i in range(8)] for row in range(3)]
     assert carted == [[0, 0, 1, 0, 0, 0, 0, 0]] * 2 + [[0] * 8]
     assert lists.num_relevant.tolist() == [1, 1, 1]
+
+
+STAGES = {
+    "event_types": ["view", "cart", "purchase"],
+    "head_event_types": ["purchase", "view", "cart"],
+}
+
+
+def test_a_stronger_event_counts_for_weaker_heads_on_lists_of_both_origins(tmp_path):
+    """Item 2 is bought without a logged cart, item 3 is only put into it."""
+    config = configure(tmp_path, data=STAGES)
+    sequences = make_sequences(
+        [[0, 1, 2, 3, 2, 3]],
+        event_types=[[0, 0, 0, 0, 2, 1]],
+        splits=[[0, 0, 1, 1, 1, 1]],
+    )
+    found = mine_candidates(config, sequences, recommender())
+    shown = Impressions(
+        user_ids=np.array(["user 0"], object),
+        timestamps=sequences.timestamps[2:3],
+        split=np.ones(1, np.int8),
+        offsets=np.array([0, 3]),
+        item_index=np.array([4, 5, 6], np.int32),
+        position=np.arange(1, 4, dtype=np.int32),
+        propensity=np.ones(3, np.float32),
+        event_type_index=np.array([4, 3, 0], np.int32),
+    )
+    also = impression_lists(config, sequences, shown, recommender())
+    purchase, view, cart = 0, 1, 2
+    for lists in (found, also):
+        of_items = [[label_of(lists, 0, i, h) for i in (2, 3, 4)] for h in range(3)]
+        assert of_items[purchase] == [1, 0, 0]
+        assert of_items[cart] == [1, 1, 0]
+    # The target is the next view itself, and undefined where lists were shown.
+    assert [label_of(found, 0, i, view) for i in (2, 3, 4)] == [1, 0, 0]
+    assert [label_of(found, 1, i, view) for i in (2, 3, 4)] == [0, 1, 0]
+    assert [label_of(also, 0, i, view) for i in (2, 3, 4)] == [-1, -1, -1]
+
+
+def test_a_stronger_target_counts_for_a_weaker_head_that_is_none(tmp_path):
+    data = {**STAGES, "target_event_types": ["purchase"]}
+    sequences = make_sequences([[0, 2]], event_types=[[0, 2]], splits=[[0, 1]])
+    lists = mine_candidates(configure(tmp_path, data=data), sequences, recommender())
+    assert [label_of(lists, 0, 2, h) for h in range(3)] == [1, 1, 1]
+    assert [label_of(lists, 0, 3, h) for h in range(3)] == [0, 0, 0]
+
+
+def test_heads_of_targets_exclude_one_another(tmp_path):
+    """Of five stars, four are not reached as well: P(4) + P(5) is a probability."""
+    stars = ["3", "4", "5"]
+    data = {
+        "event_types": stars,
+        "target_event_types": stars[1:],
+        "head_event_types": stars,
+    }
+    sequences = make_sequences(
+        [[0, 1, 2], [0, 1, 3]],
+        event_types=[[0, 0, 2], [0, 0, 1]],
+        splits=[[0, 0, 1], [0, 0, 1]],
+    )
+    lists = mine_candidates(configure(tmp_path, data=data), sequences, recommender())
+    # Three or more, which is no target; exactly four; exactly five.
+    assert [label_of(lists, 0, 2, h) for h in range(3)] == [1, 0, 1]
+    assert [label_of(lists, 1, 3, h) for h in range(3)] == [1, 1, 0]
+
+
+def test_labels_never_look_at_a_later_split(tmp_path):
+    """Leave-one-out: the test event ends the session of the validation event."""
+    sequences = make_sequences(
+        [[0, 1, 2, 2]], event_types=[[0, 0, 0, 1]], splits=[[0, 0, 1, 2]]
+    )
+    cart = 1
+    config = configure(tmp_path, data={"target_event_types": ["view"]})
+    lists = mine_candidates(config, sequences, recommender())
+    assert label_of(lists, 0, 2, cart) == 0
+    sequences.split[2:] = 2
+    lists = mine_candidates(config, sequences, recommender(), split=2)
+    assert label_of(lists, 0, 2, cart) == 1
 
 
 def test_candidates_are_those_of_retrieval_in_its_order(tmp_path):

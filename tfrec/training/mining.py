@@ -53,9 +53,11 @@ def mine_candidates(
 ) -> RankingLists:
     """Retrieves candidates for the targets of a split and labels them.
 
-    A label of a target event type is 1 for the item of the query's own targets;
-    one of another type if such an event follows on the item later in the same
-    session. At most `max_lists` requests, drawn by seed; None:
+    A label of a target event type is 1 for the item of the query's own targets of
+    exactly this type: such heads exclude one another. One of another type is 1 if an
+    event of the type, or a stronger one, follows on the item later in the same session,
+    as it is of lists that were shown. Events of a later split are never looked at. At
+    most `max_lists` requests, drawn by seed; None:
     `ranking.max_training_queries`.
     """
     schema = config.experiment_schema
@@ -69,7 +71,7 @@ def mine_candidates(
     relevant = np.zeros(candidates.shape, bool)
     answers = sequences.item_index[requests.events]
     _mark(relevant, candidates, requests.request_of_event, answers)
-    labels = _labels(schema, sequences, requests, candidates)
+    labels = _labels(schema, sequences, requests, candidates, split=split)
     distinct = np.unique(np.stack([requests.request_of_event, answers], axis=1), axis=0)
     return RankingLists(
         requests.user_rows,
@@ -296,17 +298,22 @@ def _labels(
     sequences: EventSequences,
     requests: _Requests,
     candidates: np.ndarray,
+    *,
+    split: int,
 ) -> np.ndarray:
     heads = schema.head_event_types or schema.target_event_types
     labels = np.zeros((*candidates.shape, len(heads)), np.int8)
     request, event = _rest_of_session(sequences, requests.history_ends)
+    known = sequences.split[event] <= split  # Leave-one-out parts sessions.
+    request, event = request[known], event[known]
     for h, head in enumerate(heads):
         index = schema.event_type_index(head)
-        if head in schema.target_event_types:
-            rows, events = requests.request_of_event, requests.events
-        else:
+        if head in schema.shown_head_types:
             rows, events = request, event
-        chosen = sequences.event_type_index[events] == index
+            chosen = sequences.event_type_index[events] >= index
+        else:
+            rows, events = requests.request_of_event, requests.events
+            chosen = sequences.event_type_index[events] == index
         happened = np.zeros(candidates.shape, bool)
         items = sequences.item_index[events[chosen]]
         _mark(happened, candidates, rows[chosen], items)
