@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from tests.models.toys import (
     toy_model,
 )
 from tfrec.config import RankingConfig
-from tfrec.models.ranking_model import RankingInputs, RankingModel
-from tfrec.models.recommender import TrainedRecommender
+from tfrec.features.request import Request
+from tfrec.models.ranking_model import RankingBatch, RankingInputs, RankingModel
+from tfrec.models.recommender import RankedCandidates, TrainedRecommender
 
 
 def make_ranking_model(**settings: Any) -> RankingModel:
@@ -133,10 +135,99 @@ def test_forecast_of_no_request_is_empty_and_it_can_be_traced(recommender):
         assert value.shape == (0,)
 
 
+def test_a_probability_takes_candidates_for_independent_and_the_sum_does_not(
+    recommender, monkeypatch
+):
+    """All or nothing: with probability p every candidate is bought, else none."""
+    half = {SCHEMA.heads[0]: tf.fill([1, 3], 0.5)}
+    ranked = RankedCandidates(tf.zeros((1, 3)), half)
+    monkeypatch.setattr(recommender, "rank", lambda *_, **__: ranked)
+    found = recommender.forecast(request([[2]]))
+    # The truth is 0.5 x 3 items, and a purchase with 0.5: less than is said.
+    np.testing.assert_allclose(found.expected_items[SCHEMA.heads[0]], [1.5])
+    np.testing.assert_allclose(found.probabilities[SCHEMA.heads[0]], [0.875])
+
+
 def test_forecast_without_heads_says_what_is_missing():
     recommender = TrainedRecommender(toy_model(), None, num_candidates=3)
     with pytest.raises(ValueError, match="needs a ranking model"):
         recommender.forecast(request([[2]]))
+
+
+def priced_recommender() -> TrainedRecommender:
+    """Items 4 to 6 are one item to retrieval; 4 is cheap, 5 and 6 cost the same."""
+    retrieval = toy_model()
+    for variable in (retrieval.candidate_tower.id_table, retrieval.bias_rows):
+        rows = variable.numpy()
+        rows[[4, 5, 6]] = rows[4]
+        variable.assign(rows)
+    price = np.array([0, 0, 0, 0, -1, 1, 1, 0, 0, 0], np.float32)
+    table = dataclasses.replace(
+        plain_item_table(),
+        numbers={"price": price},
+        known={"price": np.arange(NUM_ITEMS + 2) > 3},
+    )
+    ranking = RankingModel(
+        RankingConfig(hidden_dims=(4,), fusion="weighted", dropout=0.0),
+        SCHEMA,
+        table,
+        embedding_dim=8,
+        context_sizes={},
+    )
+    one = tf.constant([[2]])
+    ranking(RankingInputs(request([[2]]), tf.zeros((1, 8)), one, tf.zeros((1, 1))))
+    return TrainedRecommender(retrieval, ranking, num_candidates=3)
+
+
+def test_items_that_differ_in_price_alone_are_weighed_differently_once_it_counts():
+    recommender, past = priced_recommender(), request([[2, 3]])
+    candidates = tf.constant([[4, 5, 6, 1, 0]])
+    scores = recommender.retrieval_scores(past).numpy()[0]
+    np.testing.assert_allclose(scores[2:5], scores[[2, 2, 2]], rtol=1e-6)
+    names, weights = recommender.field_weights(past, candidates)
+    assert "item_price" in names
+    np.testing.assert_allclose(weights[0, :3], 1 / len(names), rtol=1e-5)
+
+    learn_that_the_dear_one_is_chosen(recommender, past)
+    again, weights = recommender.field_weights(past, candidates)
+    weights = weights.numpy()[0]
+    assert again == names
+    assert weights.dtype == np.float32
+    np.testing.assert_allclose(weights.sum(axis=1), [1, 1, 1, 0, 0], atol=1e-5)
+    np.testing.assert_allclose(weights[1], weights[2], atol=1e-6)
+    assert np.abs(weights[0] - weights[1]).max() > 0.01
+
+
+def learn_that_the_dear_one_is_chosen(
+    recommender: TrainedRecommender, past: Request
+) -> None:
+    model = recommender.ranking
+    assert model is not None
+    inputs = RankingInputs(
+        past,
+        recommender.encode(past).embeddings,
+        tf.constant([[4, 5]]),
+        tf.zeros((1, 2)),
+    )
+    optimizer = tf.keras.optimizers.Adam(0.05)
+    for _ in range(20):
+        with tf.GradientTape() as tape:
+            loss = model.compute_loss(
+                RankingBatch(inputs, tf.constant([[[0], [1]]], tf.int8))
+            )
+        weights = model.trainable_variables
+        optimizer.apply_gradients(
+            zip(tape.gradient(loss, weights), weights, strict=True)
+        )
+
+
+def test_weights_of_fields_need_the_fusion_that_has_them(recommender):
+    past, candidates = request([[2]]), tf.constant([[4]])
+    with pytest.raises(ValueError, match=r"ranking\.fusion=concat"):
+        recommender.field_weights(past, candidates)
+    alone = TrainedRecommender(toy_model(), None, num_candidates=3)
+    with pytest.raises(ValueError, match=r"`ranking\.fusion: weighted`"):
+        alone.field_weights(past, candidates)
 
 
 def test_dwell_is_predicted_in_seconds_where_the_model_was_trained_to(recommender):

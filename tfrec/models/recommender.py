@@ -37,14 +37,30 @@ class RankedCandidates(NamedTuple):
 class BehaviourForecast(NamedTuple):
     """What a shopper will do next, by head, over the best candidates of retrieval.
 
+    Estimates, not bounds: see `TrainedRecommender.forecast`.
+
     Attributes:
         expected_items: Per output name of `Schema.heads` float32 `[batch_size]`, how
             many candidates will get such an event.
-        probabilities: The same names, that at least one of them will.
+        probabilities: The same names, that at least one of them will, if candidates
+            were independent.
     """
 
     expected_items: dict[str, tf.Tensor]
     probabilities: dict[str, tf.Tensor]
+
+
+class FieldWeights(NamedTuple):
+    """How much each field of candidates weighs, of the fusion `weighted`.
+
+    Attributes:
+        names: Of the fields, such as `item_price`, in the order of the last axis.
+        weights: float32 `[batch_size, num_candidates, num_fields]`, which sums to 1
+            over it; 0 for padding and unknown candidates.
+    """
+
+    names: tuple[str, ...]
+    weights: tf.Tensor
 
 
 class Recommender(Protocol):
@@ -294,17 +310,25 @@ class TrainedRecommender(tf.Module):
         return RankedCandidates(tf.where(known, scores, -np.inf), heads, dwell)
 
     def forecast(self, request: Request) -> BehaviourForecast:
-        """Says what the shopper will do next, asked without candidates.
+        """Estimates what the shopper will do next, asked without candidates.
 
             expected(type)    = sum_c P(type of c)
             probability(type) = 1 - prod_c (1 - P(type of c))
 
-        over the `num_candidates` best of retrieval. A head is the probability that
-        *this* candidate gets the event, so summing it over candidates needs no weight
-        by retrieval; the second formula takes candidates for independent. Items that
-        are not retrieved are not counted: both are bounds from below. For a type of
-        which there is one event at most, such as the next view, read the expected
-        number: it is the probability.
+        over the `num_candidates` best of retrieval; events on other items are in
+        neither. A head is the probability that *this* candidate gets the event, so
+        summing it over candidates needs no weight by retrieval, however they depend on
+        one another. The second formula takes them for independent. It is too large
+        where events come together, as the purchases of one basket do, and too small
+        where one rules the others out. For a type of which there is one event at most,
+        such as the next view, read the expected number: it is the probability.
+
+        Heads of types that are learned from shown lists say what would happen if the
+        candidate were shown; of those both tell what showing *all* candidates would
+        bring, not what will happen.
+
+        Args:
+            request: Whose next events.
 
         Raises:
             ValueError: If there is no ranking model.
@@ -325,6 +349,32 @@ class TrainedRecommender(tf.Module):
             {h: tf.reduce_sum(p, axis=1) for h, p in heads},
             {h: -tf.math.expm1(value) for h, value in none.items()},
         )
+
+    def field_weights(
+        self, request: Request, candidate_index: tf.Tensor
+    ) -> FieldWeights:
+        """Says which fields of candidates count for whom, see `WeightedFusion`.
+
+        Args:
+            request: Who asks.
+            candidate_index: int32 `[batch_size, num_candidates]`, item indices.
+
+        Raises:
+            ValueError: If there is no ranking model, or its fusion is another one.
+        """
+        if self.ranking is None:
+            raise ValueError(
+                "`field_weights` needs a ranking model: retrieval has no fusion. Train "
+                "with `ranking.fusion: weighted` in the configuration."
+            )
+        candidate_index = tf.convert_to_tensor(candidate_index, tf.int32)
+        known = candidate_index >= NUM_SPECIAL_INDICES
+        encoded = self.encode(request)
+        column = tf.where(known, candidate_index - NUM_SPECIAL_INDICES, 0)
+        scores = tf.gather(self.scores_of(encoded), column, batch_dims=1)
+        inputs = RankingInputs(request, encoded.embeddings, candidate_index, scores)
+        names, weights = self.ranking.field_weights(inputs)
+        return FieldWeights(names, tf.where(known[..., tf.newaxis], weights, 0.0))
 
     def candidate_embeddings(self) -> tf.Tensor:
         """Returns the L2-normalised item vectors, see `Recommender`."""
