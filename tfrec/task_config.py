@@ -138,8 +138,8 @@ def check_tasks(config: TaskConfig, schema: Schema) -> None:
     if config.position_bias != "none" and not schema.shown_head_types:
         raise ValueError(
             "`ranking.position_bias` needs a head that is no target: shown lists teach "
-            f"those alone. Received: position_bias={config.position_bias}, heads "
-            f"{list(heads)}, target_event_types={list(schema.target_event_types)}. Name "
-            "a type in `data.head_event_types` that is no target, such as the click, or "
-            "set `position_bias: none`."
+            f"no other. Received: position_bias={config.position_bias}, heads "
+            f"{list(heads)}, target_event_types={list(schema.target_event_types)}. "
+            "Name a type in `data.head_event_types` that is no target, such as the "
+            "click, or set `position_bias: none`."
         )
