@@ -374,7 +374,7 @@ class TrainedRecommender(tf.Module):
         scores = tf.gather(self.scores_of(encoded), column, batch_dims=1)
         inputs = RankingInputs(request, encoded.embeddings, candidate_index, scores)
         names, weights = self.ranking.field_weights(inputs)
-        return FieldWeights(names, tf.where(known[..., tf.newaxis], weights, 0.0))
+        return FieldWeights(names, tf.where(tf.expand_dims(known, -1), weights, 0.0))
 
     def candidate_embeddings(self) -> tf.Tensor:
         """Returns the L2-normalised item vectors, see `Recommender`."""
