@@ -9,11 +9,20 @@ NUM_BINS = 20  # Of equal mass, of the calibration error.
 
 
 def area_under_curve(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Returns P(score of an event > score of a non-event), ties half; NaN if undefined.
+    """Computes the area under the receiver operating characteristic (AUC).
+
+        AUC = P(score of an event > score of a non-event) + P(both are equal) / 2
 
     Args:
         labels: bool `[num_candidates]`.
         scores: float `[num_candidates]`.
+
+    Returns:
+        A number from 0 to 1; NaN without events, or without non-events.
+
+    References:
+        - Hanley and McNeil, "The meaning and use of the area under a receiver
+          operating characteristic (ROC) curve", Radiology 143, 1982.
     """
     if not labels.any() or labels.all():
         return float("nan")
@@ -21,9 +30,20 @@ def area_under_curve(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def log_losses(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Returns float64 `[num_candidates]`: -log of the probability of what happened.
+    """Computes the log loss: -log of the probability of what happened.
 
-    log(1 + exp(logit)) - logit label
+        log loss = - y log p - (1 - y) log(1 - p) = log(1 + exp(logit)) - logit y
+
+    Args:
+        labels: bool `[num_candidates]`.
+        logits: float `[num_candidates]`.
+
+    Returns:
+        float64 `[num_candidates]`.
+
+    References:
+        - Good, "Rational Decisions", Journal of the Royal Statistical Society B 14,
+          1952 (the logarithm is what makes the true probability the best answer).
     """
     logits = logits.astype(np.float64)
     return np.logaddexp(0.0, logits) - logits * labels
@@ -34,11 +54,13 @@ def list_metrics(
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Computes metrics of the order within every list.
 
-    `GAUC`: area under the curve, weighted by the number of candidates; lists with both
-    outcomes. `NDCG`: gain 1 / log2(rank + 1) over the whole list, divided by that of
-    the best order; `MAP`: mean over events of the share of events among the
-    candidates until then; both over lists with an event. Equal scores count half in
-    GAUC, and against the model in the others.
+        GAUC = sum_l n_l AUC_l / sum_l n_l          n_l candidates, both outcomes
+        NDCG = sum_e 1 / log2(1 + rank_e) / sum_{r <= P} 1 / log2(1 + r)
+        MAP  = sum_e (events up to rank_e) / rank_e / P
+
+    where e are the P events of a list and the whole list is ranked; NDCG and MAP are
+    of lists with an event. Equal scores count half in GAUC, and against the model in
+    the others.
 
     Args:
         labels: bool `[num_candidates]`.
@@ -53,6 +75,10 @@ def list_metrics(
     References:
         - Zhu et al., "Optimized cost per click in Taobao display advertising",
           KDD 2017 (group AUC).
+        - Järvelin and Kekäläinen, "Cumulated gain-based evaluation of IR techniques",
+          TOIS 2002 (NDCG; here with gains of 0 and 1).
+        - Manning, Raghavan and Schütze, "Introduction to Information Retrieval",
+          2008, section 8.4 (MAP).
     """
     size = np.bincount(lists, minlength=num_lists).astype(np.float64)
     happened = np.bincount(lists[labels], minlength=num_lists).astype(np.float64)

@@ -54,7 +54,16 @@ class RankingObjective(tf.keras.layers.Layer):
         loss = sum over kinds a_kind mean over terms of w_head term
                + a_dwell (log(1 + dwell) - predicted)^2 / 2
 
-    or, with `uncertainty_weights`, per head instead, see `UncertaintyWeights`.
+    or, with `uncertainty_weights`, per head instead, see `UncertaintyWeights`. The
+    kinds are the losses of `ranking_losses`, and the novel loss: the listwise softmax
+    over the candidates N that the history does not hold,
+
+        novel = sum_{c in N} w_c y_c / sum_{c in N} y_c
+                (logsumexp_{c' in N} logit_c' - logit_c)
+
+    of lists with a positive in N. Where customers repeat themselves, repeats have the
+    greatest logits and say little of the order of what is new; this one leaves them out
+    (our own: `listwise_softmax_loss` with fewer candidates).
 
     Args:
         config: Weights and ways.
