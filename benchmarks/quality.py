@@ -29,9 +29,9 @@ from typing import Any
 
 from rich.console import Console
 
+from benchmarks.quality_page import markdown, print_tables
 from benchmarks.quality_splits import splits_markdown, splits_result
 from benchmarks.quality_summary import summarise
-from benchmarks.quality_tables import markdown, print_tables
 from tfrec.config import ExperimentConfig
 from tfrec.config_file import load_config, read_config
 from tfrec.run_record import CONFIG_FILE, config_differences

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.quality_tables import columns, markdown_body, markdown_table
+from benchmarks.quality_page import markdown_body
+from benchmarks.quality_tables import columns, markdown_table
 
 _COMPARED = (
     "The same configuration under each split. Figures of different splits are of other "

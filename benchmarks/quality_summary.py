@@ -24,9 +24,10 @@ def summarise(runs: Sequence[Path]) -> dict[str, Any]:
         `scorers`: per scorer, group and metric the mean and standard deviation over
         seeds (with n - 1; 0 for one seed), and the bootstrap interval over users of
         every seed. `differences`: the same of the reference minus each other scorer,
-        with paired intervals. `search`: both for searches, where there are. Beside
-        them protocol, seeds, wall seconds, the events that retrieval learned a second
-        of its training (None where a run did not note it), machine and commits.
+        with paired intervals. `search`: both for searches, where there are. `heads`:
+        the metrics of every head, where there are. Beside them protocol, seeds, wall
+        seconds, the events that retrieval learned a second of its training (None
+        where a run did not note it), machine and commits.
 
     Raises:
         FileNotFoundError: If a file of a run is missing.
@@ -57,6 +58,7 @@ def summarise(runs: Sequence[Path]) -> dict[str, Any]:
         "scorers": _per_scorer(results),
         "differences": _differences(results),
         **_search(results),
+        **_heads(results),
         "seconds": [round(sum(stages.values()), 1) for stages in timings],
         "stage_seconds": timings,
         "events_per_second": [_events_per_second(run) for run in runs],
@@ -95,6 +97,43 @@ def _search(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             "scorers": _per_scorer(found),
             "differences": _differences(found),
         }
+    }
+
+
+def _heads(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Joins the metrics of every head, as `heads`; nothing where a run has no heads."""
+    found = [result["heads"] for result in results if "heads" in result]
+    if len(found) < len(results):
+        return {}
+    first = found[0]
+    same = ("split", "num_bins", "num_retrieved", "confidence", "num_bootstrap")
+    return {
+        "heads": {
+            **{name: first[name] for name in same},
+            "heads": {n: _head([f["heads"][n] for f in found]) for n in first["heads"]},
+        }
+    }
+
+
+def _head(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Joins one head; of a metric that a seed could not measure nothing is kept."""
+    measured = [seed.get("metrics", {}) for seed in seeds]
+    names = [n for n in measured[0] if all(n in metrics for metrics in measured)]
+    return {
+        "population": seeds[0]["population"],
+        "calibrators": sorted({seed["calibrator"] for seed in seeds}),
+        "num_events": [seed.get("num_events", 0) for seed in seeds],
+        "num_candidates": [seed.get("num_candidates", 0) for seed in seeds],
+        "metrics": {
+            name: {
+                **over_seeds(
+                    [metrics[name] for metrics in measured],
+                    [s["intervals"][name] for s in seeds if name in s["intervals"]],
+                ),
+                "max": round(max(metrics[name] for metrics in measured), _DIGITS),
+            }
+            for name in names
+        },
     }
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from benchmarks import quality
+from benchmarks.quality_page import markdown
 from benchmarks.quality_summary import summarise
-from benchmarks.quality_tables import columns, markdown, verdicts
+from benchmarks.quality_tables import columns, verdicts
 from tests.training.conftest import make_config
 from tfrec.config import ExperimentConfig
 from tfrec.config_file import save_config
@@ -417,3 +418,62 @@ def test_searches_have_a_table_of_their_own(tmp_path, config):
     assert "Searches: 77 targets" in page
     # .6 - .4 over both seeds, and both intervals lie above 0.
     assert "| bm25 | +0.2000 [+0.1000, +0.2000] 2/2 |" in page.split("Searches")[1]
+
+
+def heads_of(**errors: float | None) -> dict[str, Any]:
+    """`heads` of a run; the interval of ECE is .001 to both sides."""
+    heads: dict[str, Any] = {}
+    for name, error in errors.items():
+        heads[name] = {"population": "shown", "calibrator": "platt"}
+        if error is not None:
+            metrics = {"AUC": 0.75, "ECE": error, "ECE_noise": 0.0005, "ratio": 1.5}
+            intervals = {"ECE": [error - 0.001, error + 0.001]}
+            heads[name] |= {"metrics": metrics, "intervals": intervals}
+            heads[name] |= {"num_events": 40, "num_candidates": 2000}
+    shared = {"split": "test", "num_bins": 20, "num_retrieved": 100}
+    shared |= {"confidence": 0.95, "num_bootstrap": 50}
+    return {"heads": {**shared, "heads": heads}}
+
+
+def with_heads(
+    tmp_path: Path, config: ExperimentConfig, *seeds: dict[str, Any]
+) -> dict[str, Any]:
+    options: dict[str, Any] = {"ranking": 0.3, "gap": (-0.3, -0.1)}
+    runs = [
+        write_run(tmp_path / f"run{seed}", config, seed=seed, **options, **heads)
+        for seed, heads in enumerate(seeds)
+    ]
+    return {**summarise(runs), "command": "it"}
+
+
+def test_heads_have_a_table_with_spread_and_interval(tmp_path, config):
+    seeds = [heads_of(view=0.002, cart=None), heads_of(view=0.004, cart=None)]
+    result = with_heads(tmp_path, config, *seeds)
+    page = markdown(result).split("Heads. On test")[1]
+    # .002 and .004: mean .003, deviation .001 * sqrt(2); limits .001/.003, .003/.005.
+    assert "| 0.00300 ± 0.00141 [0.00200, 0.00400] |" in page
+    assert "| view | shown, platt | 40 in 2,000 | 0.7500 ± 0.0000 | – |" in page
+    assert "| cart | shown, platt | none | – |" in page
+    assert "ECE to truth" not in page  # Of simulated shops alone.
+
+
+@pytest.mark.parametrize(
+    ("seeds", "verdict"),
+    [
+        ([{"view": 0.002, "cart": 0.003}, {"view": 0.0099, "cart": 0.003}], "met;"),
+        ([{"view": 0.002, "cart": 0.003}, {"view": 0.01, "cart": 0.003}], "missed by "),
+        ([{"view": 0.002, "cart": None}], "not decided, no figure of cart"),
+        ([{"view": 0.02, "cart": None}], "missed by view"),
+    ],
+)
+def test_calibration_is_good_where_every_head_of_every_seed_is(
+    seeds, verdict, tmp_path, config
+):
+    result = with_heads(tmp_path, config, *(heads_of(**seed) for seed in seeds))
+    assert f"every head, goal under 0.01: {verdict}" in markdown(result)
+
+
+def test_runs_without_heads_have_no_table_of_them(runs):
+    page = markdown({**summarise(runs), "command": "it"})
+    assert "Heads" not in page
+    assert "Calibration" not in page
