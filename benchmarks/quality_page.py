@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.quality_heads import describe_heads, head_rows, head_verdicts
+from benchmarks.quality_search import search_verdicts
 from benchmarks.quality_tables import (
     describe_protocol,
     difference_rows,
@@ -68,11 +69,14 @@ def _search_section(result: Mapping[str, Any]) -> list[str]:
     searches = {**result, **result["search"]}
     return [
         f"Searches: {searches['num_queries']:,} targets that were searched for, asked "
-        "with the search, with and without the shopper's history.",
+        "with the search, with and without the shopper's history. `order search`: by "
+        "that preset of the final order, not by the default.",
         "",
         *markdown_table(*score_rows(searches)),
         "",
         *markdown_table(*difference_rows(searches)),
+        "",
+        *(f"- {line}" for line in search_verdicts(result)),
         "",
     ]
 
@@ -127,7 +131,7 @@ def print_tables(result: Mapping[str, Any], console: Console) -> None:
         for row in rows:
             table.add_row(*map(escape, row))
         console.print(table)
-    told = [*verdicts(result), *head_verdicts(result)]
+    told = [*verdicts(result), *search_verdicts(result), *head_verdicts(result)]
     told += [describe_protocol(result), describe_runs(result)]
     if result.get("leakage") is not None:
         split = result["protocol"]["evaluated"]

@@ -27,19 +27,24 @@ def columns(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def score_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Returns header and rows of all scorers, models first."""
-    header = ["scorer", *(_title(result, *column) for column in columns(result))]
+    header = ["scorer", *(column_title(result, *column) for column in columns(result))]
     several = len(result["seeds"]) > 1
     rows = [
         [
             name,
             *(
-                score_text(groups[group][metric], varies=several and name in MODELS)
+                score_text(groups[group][metric], varies=several and _is_model(name))
                 for group, metric in columns(result)
             ),
         ]
         for name, groups in result["scorers"].items()
     ]
     return header, rows
+
+
+def _is_model(name: str) -> bool:
+    """Whether a scorer is a model, such as `ranking` or `ranking, without history`."""
+    return name.split(",")[0] in MODELS
 
 
 def difference_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -67,7 +72,7 @@ def verdicts(result: Mapping[str, Any]) -> list[str]:
             f"{n} with {w} of {num_seeds}" for n, w in wins.items() if w < num_seeds
         ]
         lines.append(
-            f"{_title(result, group, metric)}: {result['reference']} beats "
+            f"{column_title(result, group, metric)}: {result['reference']} beats "
             f"{len(rivals) - len(rest)} of {len(rivals)} baselines with every seed"
             + (f"; {', '.join(rest)}" if rest else "")
         )
@@ -81,9 +86,10 @@ def _gains(result: Mapping[str, Any], rivals: Sequence[str]) -> list[str]:
         means = {n: s[group][metric]["mean"] for n, s in result["scorers"].items()}
         best = max(rivals, key=lambda name: means[name])
         for model in (m for m in MODELS if m in means):
+            title = column_title(result, group, metric)
             lines.append(
-                f"{_title(result, group, metric)}: {model} {means[model]:.4f}, best "
-                f"baseline {best} {means[best]:.4f}"
+                f"{title}: {model} {means[model]:.4f}, best baseline {best} "
+                f"{means[best]:.4f}"
                 + (f", {means[model] / means[best] - 1:+.1%}" if means[best] else "")
             )
     return lines
@@ -99,7 +105,7 @@ def _oracle_shares(result: Mapping[str, Any]) -> list[str]:
             shares = [
                 f"{m} {means[m] / means[ORACLE]:.0%}" for m in MODELS if m in means
             ]
-            title = _title(result, group, metric)
+            title = column_title(result, group, metric)
             lines.append(f"{title}, share of the oracle's: {', '.join(shares)}")
     return lines
 
@@ -132,7 +138,8 @@ def _is_by_time(split: Mapping[str, Any]) -> bool:
     return split["protocol"] == "by_time"
 
 
-def _title(result: Mapping[str, Any], group: str, metric: str) -> str:
+def column_title(result: Mapping[str, Any], group: str, metric: str) -> str:
+    """Returns the header of a column; the group is left out where there is one."""
     return metric if result["protocol"]["exclude_seen"] else f"{group} {metric}"
 
 

@@ -402,6 +402,10 @@ def test_searches_have_a_table_of_their_own(tmp_path, config):
     runs = []
     for seed, value in enumerate((0.5, 0.7)):
         scorers = {"ranking": group(value), "bm25": group(0.4, (-0.2, -0.1))}
+        # Nobody knows if the first seed gained by the history; both gain by the order.
+        unsure = (-0.2, 0.1 - 0.2 * seed)
+        scorers["ranking, without history"] = group(value - 0.1, unsure)
+        scorers["ranking, order search"] = group(value + 0.1, (0.05, 0.15))
         search = {
             "reference": "ranking",
             "num_queries": 77,
@@ -417,7 +421,18 @@ def test_searches_have_a_table_of_their_own(tmp_path, config):
     page = markdown(result)
     assert "Searches: 77 targets" in page
     # .6 - .4 over both seeds, and both intervals lie above 0.
-    assert "| bm25 | +0.2000 [+0.1000, +0.2000] 2/2 |" in page.split("Searches")[1]
+    assert "| bm25 | +0.2000 [+0.1000, +0.2000] 2/2 |" in page.split("Searches:")[1]
+    # .4 and .6: a model asked otherwise is a model, and its seeds differ.
+    assert "| ranking, without history | 0.5000 ± 0.1414 [" in page
+    assert "| bm25 | 0.4000 [" in page
+    for line in (
+        "ranking beats bm25 with every seed: yes, in 2 of 2 columns",
+        "ranking with history beats ranking, without history with every seed: no, in "
+        "0 of 2 columns; HR@10 with 1 of 2, NDCG@10 with 1 of 2",
+        "ranking, order search beats ranking by the default order with every seed: "
+        "yes, in 2 of 2 columns",
+    ):
+        assert f"- Searches, {line}\n" in page
 
 
 def heads_of(**errors: float | None) -> dict[str, Any]:

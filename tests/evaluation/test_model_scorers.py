@@ -11,6 +11,8 @@ from tfrec.evaluation.model_scorers import (
     request_spec,
 )
 from tfrec.evaluation.protocols import build_queries
+from tfrec.formula import parse_formula
+from tfrec.models.final_order import FinalOrder
 from tfrec.models.recommender import TrainedRecommender
 
 SEQUENCES = make_sequences([[0, 1, 2, 3], [4, 5, 4, 6, 7], [3, 3, 1]])
@@ -60,6 +62,27 @@ def test_pipeline_puts_retrieved_candidates_first_in_the_order_of_ranking(
         best = np.argsort(-ranked.scores.numpy()[0], kind="stable")
         expected = [*order[:3][best], *order[3:]]
         assert np.argsort(-pipeline[row], kind="stable").tolist() == expected
+
+
+def test_pipeline_follows_the_order_that_it_is_given(recommender: TrainedRecommender):
+    queries = build_queries(SEQUENCES, SCHEMA, split="test", targets="next")
+    rows = np.arange(3)
+    retrieval = RetrievalScorer(recommender).score(SEQUENCES, queries, rows)
+    for sign, text in ((1, "retrieval"), (-1, "-retrieval")):
+        order = FinalOrder(
+            {"mine": parse_formula(text)},
+            default="mine",
+            weights=dict.fromkeys(SCHEMA.head_names, 1.0),
+            numbers={},
+            missing_values={},
+        )
+        scorer = PipelineScorer(recommender, final_order=order)
+        assert scorer.name == "ranking, order mine"
+        scores = scorer.score(SEQUENCES, queries, rows)
+        for row in rows:  # Three candidates, turned round where the sign is.
+            best = np.argsort(-retrieval[row], kind="stable")
+            expected = [*best[:3][::sign], *best[3:]]
+            assert np.argsort(-scores[row], kind="stable").tolist() == expected
 
 
 def test_seen_items_give_up_their_places_among_the_candidates(

@@ -11,6 +11,9 @@ from tfrec.config import ExperimentConfig
 from tfrec.data.store import EventSequences, PreparedDataset
 from tfrec.evaluation.protocols import EvaluationQueries
 from tfrec.evaluation.search import evaluate_search
+from tfrec.models.final_order import FinalOrder
+from tfrec.order_config import FinalOrderConfig
+from tfrec.ranking_config import RankingConfig
 
 CONFIG = ExperimentConfig.model_validate(
     {
@@ -23,6 +26,31 @@ CONFIG = ExperimentConfig.model_validate(
 TEXTS = ["", "early", "item 2", "", "", "", "", "none", "item 5"]
 HISTORIES = [[0, 1, 2], [2, 3, 4], [3, 4, 5]]
 TEXT_ENCODER, NO_RANKING = object(), None
+
+
+class Pipeline:
+    """Ranks the item of a number first: 5 by the order `search`, else 0."""
+
+    def __init__(
+        self,
+        recommender: Any,
+        *,
+        exclude_seen: bool,
+        searches: bool,
+        final_order: FinalOrder | None = None,
+    ) -> None:
+        assert (exclude_seen, searches) == (False, True)
+        self.name = "ranking"
+        if final_order is not None:
+            self.name += f", order {final_order.default}"
+            assert final_order.formulas["search"].text.endswith("retrieval ** 0.25")
+
+    def score(
+        self, sequences: EventSequences, queries: EvaluationQueries, rows: np.ndarray
+    ) -> np.ndarray:
+        scores = np.zeros((len(rows), 8), np.float32)
+        scores[:, 5 if self.name.endswith("search") else 0] = 1.0
+        return scores
 
 
 class Recorder:
@@ -58,10 +86,15 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def evaluated(
-    sequences: EventSequences, dataset: PreparedDataset, text_encoder: object
+    sequences: EventSequences,
+    dataset: PreparedDataset,
+    text_encoder: object,
+    *,
+    ranking: object = NO_RANKING,
+    config: ExperimentConfig = CONFIG,
 ) -> Any:
-    recommender: Any = SimpleNamespace(text_encoder=text_encoder, ranking=NO_RANKING)
-    return evaluate_search(CONFIG, dataset, sequences, recommender, split="test")
+    recommender: Any = SimpleNamespace(text_encoder=text_encoder, ranking=ranking)
+    return evaluate_search(config, dataset, sequences, recommender, split="test")
 
 
 def test_only_events_that_a_search_led_to_are_asked_for(log: Any) -> None:
@@ -82,6 +115,26 @@ def test_history_and_words_are_measured_apart(log: Any) -> None:
     assert hits["retrieval, without history"] == 0.0
     assert set(hits) == {"retrieval", "retrieval, without history", "bm25"}
     assert result["reference"] == "retrieval"
+
+
+@pytest.mark.parametrize("default", ["recommend", "search"])
+def test_the_order_of_searches_stands_beside_another_default(
+    log: Any, monkeypatch: pytest.MonkeyPatch, default: str
+) -> None:
+    monkeypatch.setattr("tfrec.evaluation.search.PipelineScorer", Pipeline)
+    ranking = RankingConfig(final_order=FinalOrderConfig(default=default))
+    config = CONFIG.model_copy(update={"ranking": ranking})
+    result = evaluated(*log, TEXT_ENCODER, ranking=object(), config=config)
+    hits = {name: s["metrics"]["HR@1"] for name, s in result["scorers"].items()}
+    by_order = {"ranking, order search": 0.5} if default == "recommend" else {}
+    # Items 2 and 5 are asked for.
+    assert {n: h for n, h in hits.items() if n.startswith("ranking")} == {
+        "ranking": 0.0,
+        **by_order,
+        "ranking, without history": 0.0,
+    }
+    assert {"retrieval", "retrieval, without history", "bm25"} < set(hits)
+    assert result["reference"] == "ranking"
 
 
 def test_without_searches_or_words_there_is_nothing_to_measure(log: Any) -> None:

@@ -216,7 +216,8 @@ def test_the_whole_way_on_a_tiny_shop(tmp_path: Path) -> None:
     assert summary["text_encoder"] == ("minilm" if has_minilm else "scratch")
     searches = summary["search"]
     assert set(searches) == {
-        *("ranking", "retrieval", "ranking, without history", "bm25")
+        *("ranking", "ranking, order search", "retrieval", "bm25"),
+        *("ranking, without history", "retrieval, without history"),
     }
     # A tiny shop teaches little, but words find the item far above chance.
     assert searches["ranking"]["NDCG@10"] > summary["baselines"]["pop"]["NDCG@10"]

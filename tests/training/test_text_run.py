@@ -41,8 +41,10 @@ def test_a_chinese_shop_is_searched_in_chinese(chinese_run):
     search = metrics["search"]["scorers"]
     assert list(search) == [
         "ranking",
+        "ranking, order search",
         "retrieval",
         "ranking, without history",
+        "retrieval, without history",
         "bm25",
     ]
     recommender, dataset, config = load_recommender(chinese_run.run_path)

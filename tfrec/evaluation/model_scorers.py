@@ -9,6 +9,7 @@ from tfrec.data.histories import RequestArrays, gather_requests, newest
 from tfrec.data.store import EventSequences
 from tfrec.evaluation.protocols import EvaluationQueries
 from tfrec.features.request import Leaf, Request, Searches, request_of
+from tfrec.models.final_order import FinalOrder, ScoredCandidates
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.schema import NUM_SPECIAL_INDICES, PADDING_INDEX
 from tfrec.text.reader import Vectors
@@ -161,6 +162,8 @@ class PipelineScorer(_ModelScorer):
         exclude_seen: Whether history items give up their places among the
             candidates, as `exclude_seen` of a request does.
         searches: Whether requests carry the search text of their query.
+        final_order: Orders by its default, as a request that names this order;
+            None orders as a request that names none.
     """
 
     name = "ranking"
@@ -171,9 +174,13 @@ class PipelineScorer(_ModelScorer):
         *,
         exclude_seen: bool = False,
         searches: bool = False,
+        final_order: FinalOrder | None = None,
     ) -> None:
         super().__init__(recommender, searches=searches)
         self.exclude_seen = exclude_seen
+        self.final_order = final_order
+        if final_order is not None:
+            self.name = f"{self.name}, order {final_order.default}"
 
     def score(
         self, sequences: EventSequences, queries: EvaluationQueries, rows: np.ndarray
@@ -208,5 +215,13 @@ class PipelineScorer(_ModelScorer):
         # As served: where all that is left is hidden, there is no candidate.
         index = tf.where(top > -np.inf, columns + NUM_SPECIAL_INDICES, PADDING_INDEX)
         ranked = self.recommender.rank(request, index, top, encoded=encoded)
-        order = tf.argsort(ranked.scores, direction="DESCENDING", stable=True)
+        final = ranked.scores
+        if self.final_order is not None:
+            known = index >= NUM_SPECIAL_INDICES
+            retrieved = tf.where(known, top, 0.0)
+            final = self.final_order(
+                ScoredCandidates(index, ranked.probabilities, retrieved)
+            )
+            final = tf.where(known, final, -np.inf)
+        order = tf.argsort(final, direction="DESCENDING", stable=True)
         return scores, columns, order

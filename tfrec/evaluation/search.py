@@ -16,7 +16,9 @@ from tfrec.evaluation.protocols import (
     Scorer,
     build_queries,
 )
+from tfrec.models.final_order import FinalOrder, build_final_order
 from tfrec.models.recommender import TrainedRecommender
+from tfrec.order_config import SEARCH
 
 WITHOUT_HISTORY = "without history"
 
@@ -47,8 +49,10 @@ def evaluate_search(
     """Evaluates the answers to searches; None where the split has no search.
 
     A query is each user's first target event of the split that a search led to;
-    the item of that event is the positive, the full catalogue is ranked. The
-    model is asked with and without the shopper's history, and beside it BM25.
+    the item of that event is the positive, the full catalogue is ranked. Ranking and
+    retrieval are asked with and without the shopper's history; where requests without
+    a wish are not ordered by the preset `search`, ranking by that order stands beside
+    them, and BM25.
 
     Returns:
         As `EvaluationResult.to_json`.
@@ -60,15 +64,7 @@ def evaluate_search(
     )
     if not queries.num_queries or recommender.text_encoder is None:
         return None
-    model: Scorer = RetrievalScorer(recommender, searches=True)
-    scorers: list[Scorer] = [model]
-    if recommender.ranking is not None:
-        pipeline = PipelineScorer(
-            recommender, exclude_seen=settings.exclude_seen, searches=True
-        )
-        scorers = [pipeline, model]
-    first = scorers[0]
-    scorers.append(_Renamed(first, f"{first.name}, {WITHOUT_HISTORY}"))
+    scorers = _model_scorers(config, dataset, recommender)
     scorers.append(Bm25().fit(sequences, dataset.items, schema, split=split))
     result = evaluate(
         scorers,
@@ -81,3 +77,37 @@ def evaluate_search(
         seed=config.seed,
     )
     return result.to_json()
+
+
+def _model_scorers(
+    config: ExperimentConfig, dataset: PreparedDataset, recommender: TrainedRecommender
+) -> list[Scorer]:
+    """Returns the models, the reference first, and both without history."""
+    retrieval: Scorer = RetrievalScorer(recommender, searches=True)
+    asked, models = [retrieval], [retrieval]
+    if recommender.ranking is not None:
+        exclude_seen = config.evaluation.exclude_seen
+        pipeline: Scorer = PipelineScorer(
+            recommender, exclude_seen=exclude_seen, searches=True
+        )
+        models = [pipeline, retrieval]
+        asked = [pipeline, retrieval]
+        order = _search_order(config, dataset)
+        if order is not None:
+            by_order: Scorer = PipelineScorer(
+                recommender, exclude_seen=exclude_seen, searches=True, final_order=order
+            )
+            asked = [pipeline, by_order, retrieval]
+    alone = [_Renamed(m, f"{m.name}, {WITHOUT_HISTORY}") for m in models]
+    return [*asked, *alone]
+
+
+def _search_order(
+    config: ExperimentConfig, dataset: PreparedDataset
+) -> FinalOrder | None:
+    """Returns the preset `search`; None where requests without a wish get it anyway."""
+    if config.ranking is None or config.ranking.final_order.default == SEARCH:
+        return None
+    settings = config.ranking.final_order.model_copy(update={"default": SEARCH})
+    ranking = config.ranking.model_copy(update={"final_order": settings})
+    return build_final_order(config.model_copy(update={"ranking": ranking}), dataset)
