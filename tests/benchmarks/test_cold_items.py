@@ -203,6 +203,19 @@ def test_page_says_figures_goals_and_protocol(config):
         assert words in page
 
 
+def test_without_full_runs_the_warm_goal_is_not_measured_and_not_met(config):
+    seeds = [seed_result(0, cold=0.2, ratio=None)]
+    result = {**summarise(config, seeds, share=0.05, num_cold=7), "command": "python"}
+    (cold, is_cold_met), (warm, is_warm_met) = verdicts(result)
+    assert "Cold HR@10: ranking 0.2000" in cold
+    assert (is_cold_met, is_warm_met) == (True, False)
+    assert warm.startswith("Warm NDCG@10, ranking: goal at least 0.98")
+    page = markdown(result)
+    assert f"- {warm}\n" in page
+    assert warm.endswith("of the full run's, not measured (give --full_run)")
+    assert "NDCG@10 / full run's" not in page  # No table of ratios.
+
+
 def test_missed_goals_are_said_and_end_with_one(config, tmp_path, monkeypatch):
     seeds = [seed_result(0, cold=0.114, ratio=0.979)]
     result = summarise(config, seeds, share=0.05, num_cold=7)
