@@ -122,15 +122,19 @@ def rows_of(result: Mapping[str, Any], kind: str) -> tuple[list[str], list[list[
 
 
 def verdicts(result: Mapping[str, Any]) -> list[tuple[str, bool]]:
-    """Compares with the goals, on the items that were shown; True where one is met."""
-    found = result["kinds"][SHOWN]
+    """Compares with the goals, by kind of candidates; True where one is met."""
+    return [line for kind in result["kinds"] for line in _of_kind(result, kind)]
+
+
+def _of_kind(result: Mapping[str, Any], kind: str) -> list[tuple[str, bool]]:
+    found = result["kinds"][kind]
     lines = []
     for name in MODELS[2:]:
         share = found[name]["of unbiased"]["mean"]
         lines.append(
             (
-                f"position_bias={name}: {share:.1%} of the order that unbiased lists "
-                f"teach, goal at least {MIN_ORDER_SHARE:.0%}",
+                f"{kind} items, position_bias={name}: {share:.1%} of the order that "
+                f"unbiased lists teach, goal at least {MIN_ORDER_SHARE:.0%}",
                 share >= MIN_ORDER_SHARE,
             )
         )
@@ -138,8 +142,8 @@ def verdicts(result: Mapping[str, Any]) -> list[tuple[str, bool]]:
     share = found[name]["revenue of best"]["mean"]
     lines.append(
         (
-            f"ads, position_bias={name}: {share:.1%} of the best expected revenue, "
-            f"goal at least {MIN_REVENUE_SHARE:.0%}",
+            f"{kind} items, ads, position_bias={name}: {share:.1%} of the best "
+            f"expected revenue, goal at least {MIN_REVENUE_SHARE:.0%}",
             share >= MIN_REVENUE_SHARE,
         )
     )
