@@ -1,25 +1,33 @@
 """Measures a refresh of the catalogue beside a full export.
 
     python -m benchmarks.refresh [--run runs/beauty_text-seed0] [--json refresh.json]
+    python -m benchmarks.refresh --config benchmarks/texts_minilm.yaml
 
 Changes 1 % of the items of a trained run (a third each added, renamed, removed) and
 writes the next version, as `python -m export refresh` does; beside it the same run is
 exported in full. Without `--run` a shop of 12,000 items is simulated and trained for
-one epoch, with `--config` on top. What takes the time of loading TensorFlow, weights
-and text encoder is told apart: the goal counts the rest. On a machine that others use,
-too, processor seconds say more than the clock. Work files go to a temporary folder.
+one epoch, with `--config` on top. The shop alone has no text tower: the figure with
+MiniLM needs a configuration with a section `text`, as the second command has it.
+
+The goal counts the whole refresh, the loading of both models included, but for the
+loading of the text encoder, which is told apart. Starting Python and TensorFlow is
+not counted, and the models were loaded once before, for the full export. On a machine
+that others use, too, processor seconds say more than the clock. Work files go to a
+temporary folder.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -34,8 +42,7 @@ from tfrec.data.simulator.shop import simulate
 from tfrec.data.store import ITEM_ID, TITLE, PreparedDataset
 from tfrec.run_record import CONFIG_FILE
 
-MAX_SECONDS = 15.0
-LOADING = "loading the trained models"  # A step of `export.refresh`.
+MAX_SECONDS = 15.0  # Of a refresh, beside the loading of the text encoder.
 _QUICK = {
     "training.retrieval.max_epochs": 1,
     "training.ranking.max_epochs": 1,
@@ -118,16 +125,17 @@ def measure(run: Path, folder: Path, *, share: float, seed: int) -> dict[str, An
     pq.write_table(items, folder / "items.parquet")
     (folder / "removed.txt").write_text("".join(f"{item}\n" for item in removed))
     models = folder / "models"
-    loaded, loading = _timed(lambda: load_recommender(run))
+    loaded = load_recommender(run)
     _, full = _timed(lambda: export_with_report(*loaded, model_dir=models))
-    report, whole = _timed(
-        lambda: refresh(
-            run,
-            items=folder / "items.parquet",
-            removed=folder / "removed.txt",
-            model_dir=models,
+    with timed_encoder() as encoder:
+        report, whole = _timed(
+            lambda: refresh(
+                run,
+                items=folder / "items.parquet",
+                removed=folder / "removed.txt",
+                model_dir=models,
+            )
         )
-    )
     change, steps = report.change, report.seconds
     return {
         "config": config.name,
@@ -136,10 +144,10 @@ def measure(run: Path, folder: Path, *, share: float, seed: int) -> dict[str, An
         "added": change.num_added,
         "changed": change.num_changed,
         "removed": change.num_removed,
-        "refresh_seconds": round(sum(steps.values()) - steps[LOADING], 2),
-        "loading_seconds": round(steps[LOADING], 2),
+        "refresh_seconds": round(whole["seconds"] - encoder["seconds"], 2),
+        "encoder_seconds": round(encoder["seconds"], 2),
         "refresh_processor_seconds": round(
-            whole["processor"] - loading["processor"], 2
+            whole["processor"] - encoder["processor"], 2
         ),
         "full_export_seconds": round(full["seconds"], 2),
         "full_export_processor_seconds": round(full["processor"], 2),
@@ -149,6 +157,25 @@ def measure(run: Path, folder: Path, *, share: float, seed: int) -> dict[str, An
         "share": share,
         "seed": seed,
     }
+
+
+@contextlib.contextmanager
+def timed_encoder() -> Iterator[dict[str, float]]:
+    """Sums the `seconds` and `processor` seconds in which a block loads encoders."""
+    from tfrec.text import registry
+
+    spent = {"seconds": 0.0, "processor": 0.0}
+    load = registry._load
+
+    def timed(*arguments: Any) -> Any:
+        encoder, taken = _timed(lambda: load(*arguments))
+        for name, value in taken.items():
+            spent[name] += value
+        return encoder
+
+    # Behind every way to an encoder; a step of the refresh does more than this.
+    with mock.patch.object(registry, "_load", timed):
+        yield spent
 
 
 def _timed(call: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
@@ -168,11 +195,13 @@ def show(result: dict[str, Any]) -> None:
     for column in ("seconds", "measured", "goal"):
         table.add_column(column, justify="right" if column != "seconds" else "left")
     goal = f"<= {MAX_SECONDS:g}"
-    table.add_row("refresh without loading", f"{result['refresh_seconds']:.1f}", goal)
+    seconds = f"{result['refresh_seconds']:.1f}"
+    table.add_row("refresh without loading the text encoder", seconds, goal)
+    table.add_row("loading the text encoder", f"{result['encoder_seconds']:.1f}", "")
     for name, seconds in result["step_seconds"].items():
         table.add_row(f"  {name}", f"{seconds:.1f}", "")
     for name, key in (
-        ("refresh without loading, processor", "refresh_processor_seconds"),
+        ("the same, processor", "refresh_processor_seconds"),
         ("full export without loading", "full_export_seconds"),
         ("full export without loading, processor", "full_export_processor_seconds"),
     ):
@@ -195,7 +224,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         type=Path,
         action="append",
         default=[],
-        help="YAML file on top of the simulated shop's, such as one with `text`.",
+        help="YAML file on top of the simulated shop's, such as "
+        "benchmarks/texts_minilm.yaml.",
     )
     option("--share", type=float, default=0.01, help="Of changed items.")
     option("--seed", type=int, default=0, help="Of the shop and of what is changed.")
