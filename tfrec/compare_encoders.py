@@ -4,6 +4,7 @@ tfrec compare-encoders --config runs/demo/shop/config.yaml --encoders none minil
 """
 
 import argparse
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,37 +14,29 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tfrec.config import TextConfig
+from tfrec.config import ExperimentConfig, TextConfig
 from tfrec.config_file import load_config
+from tfrec.encoder_page import COLUMNS, cells, comparison_record, markdown
 from tfrec.file_errors import explain_error
 from tfrec.quiet import start_tensorflow_quietly
+from tfrec.run_record import write_json
 
 _PROGRAM = "tfrec compare-encoders"
 _DESCRIPTION = (
     "Trains one retrieval model a text encoder on the same data and prints what each "
     "is good for: quality for known items, for items that training never saw (a share "
-    "is hidden until the test), and of searches (NDCG@10); its weights, texts a "
-    "second, milliseconds to encode a search (ms) and to answer a request that has a "
-    "history and a search, and megabytes of weights and cached vectors. Options that "
-    "are not named here are fields of the configuration, such as "
+    "is hidden until the test), and of searches (NDCG@10); its weights, texts a second "
+    "as training encodes them, milliseconds to encode a search (ms) and to answer a "
+    "request that has a history and a search, and megabytes of weights and cached "
+    "vectors. Options that are not named here are fields of the configuration, such as "
     "`--text.max_length 48`."
 )
-ENCODERS = ("none", "minilm", "scratch", "word_vectors")
-# Figure, its header, and how it is written.
-_COLUMNS = (
-    ("NDCG@10", "NDCG@10", "{:.4f}"),
-    ("cold_Recall@10", "cold R@10", "{:.4f}"),
-    ("search_NDCG@10", "search", "{:.4f}"),
-    ("parameters", "weights", "{:,.0f}"),
-    ("texts_per_second", "texts/s", "{:,.0f}"),
-    ("ms_per_search", "ms", "{:.1f}"),
-    ("ms_per_request", "ms a request", "{:.1f}"),
-    ("megabytes", "MB", "{:,.1f}"),
-)
+ENCODERS = ("none", "configured", "minilm", "scratch", "word_vectors")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
     options, rest = _parse(argv)
     files = [part for path in options.config for part in ("--config", str(path))]
     config = load_config([*files, *rest], description="")
@@ -51,10 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from tfrec.training.callbacks import TrainingDivergedError
     from tfrec.training.encoder_comparison import compare_encoders
 
-    base = config.text or TextConfig()
     folder = options.folder or config.run_path / "encoders"
     try:
-        encoders = {name: _text(base, name, options) for name in options.encoders}
+        encoders = {name: _text(config, name, options) for name in options.encoders}
         rows = compare_encoders(
             config, encoders, hidden_share=options.hidden_share, folder=folder
         )
@@ -64,17 +56,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     table = _table(rows, options.hidden_share)
     Console().print(table)
     if options.out is not None:
+        record = comparison_record(
+            config,
+            encoders,
+            rows,
+            hidden_share=options.hidden_share,
+            command=f"{_PROGRAM} {shlex.join(argv)}",
+        )
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(_markdown(rows), encoding="utf-8")
+        options.out.write_text(markdown(record), encoding="utf-8")
+        write_json(options.out.with_suffix(".json"), record)
     print(f"Figures: {folder / 'comparison.json'}")
     return 0
 
 
 def _text(
-    base: TextConfig, name: str, options: argparse.Namespace
+    config: ExperimentConfig, name: str, options: argparse.Namespace
 ) -> TextConfig | None:
     if name == "none":
         return None
+    if name == "configured":
+        if config.text is None:
+            raise ValueError(
+                "`configured` among --encoders needs a section `text` in the "
+                "configuration. Received: none. Add one, or leave `configured` out."
+            )
+        return config.text
+    base = config.text or TextConfig()
     changes: dict[str, Any] = {"encoder": name, "model": None}
     if name == "minilm":
         default = TextConfig.model_fields["model"].default
@@ -103,24 +111,12 @@ def _table(
         pad_edge=False,
         collapse_padding=True,
     )
-    for _, header, _ in _COLUMNS:
+    for _, header, _ in COLUMNS:
         lines = "\n".join(header.rsplit(" ", 1))
         table.add_column(lines, justify="right", no_wrap=True)
     for name, row in rows.items():
-        table.add_row(name, *_cells(row))
+        table.add_row(name, *cells(row))
     return table
-
-
-def _markdown(rows: Mapping[str, Mapping[str, float | None]]) -> str:
-    names = ["encoder", *(header for _, header, _ in _COLUMNS)]
-    lines = [names, ["---", *["---:"] * len(_COLUMNS)]]
-    lines += [[name, *_cells(row)] for name, row in rows.items()]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _cells(row: Mapping[str, float | None]) -> list[str]:
-    values = ((row[name], style) for name, _, style in _COLUMNS)
-    return ["–" if value is None else style.format(value) for value, style in values]
 
 
 def _parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
@@ -139,7 +135,8 @@ def _parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
         nargs="+",
         choices=ENCODERS,
         default=["none", "minilm", "scratch"],
-        help="What to compare (default: none minilm scratch).",
+        help="What to compare (default: none minilm scratch); `configured` is the "
+        "section `text` as it is.",
     )
     parser.add_argument(
         "--word_vectors", type=Path, help="File for the encoder `word_vectors`."
@@ -153,8 +150,15 @@ def _parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument(
         "--folder", type=Path, help="Of the runs; default: encoders/ in the run."
     )
-    parser.add_argument("--out", type=Path, help="Markdown file for the table.")
-    return parser.parse_known_args(argv)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="Markdown file for the page; its figures go into a JSON beside it.",
+    )
+    options, rest = parser.parse_known_args(argv)
+    if options.out is not None and options.out.suffix != ".md":
+        parser.error(f"--out must end in .md. Received: '{options.out}'.")
+    return options, rest
 
 
 if __name__ == "__main__":

@@ -108,6 +108,8 @@ def test_encoders_are_compared_on_known_hidden_and_searched_items(
     table = (tmp_path / "table.md").read_text()
     assert "scratch" in table
     assert "| ms | ms a request | MB |" in table
+    written = json.loads((tmp_path / "table.json").read_text())
+    assert written["encoders"] == rows
     assert "20% of the items hidden" in capsys.readouterr().out
 
 
