@@ -7,6 +7,7 @@ over gRPC, and leaves everything with a `summary.json` in the run's folder.
 import argparse
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,8 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Options, `None` for those of the process.
 
     Returns:
-        The exit code: 0, or 1 if the folder cannot be used.
+        The exit code: 0, or 1 if the folder cannot be used or the demo took longer
+        than `--max_seconds`.
     """
+    began = time.monotonic()
     options = _parser().parse_args(argv)
     console = Console()
     try:
@@ -36,7 +39,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     with console.status("Starting TensorFlow"):
         start_tensorflow_quietly()
-    Demo(options.run_dir, size=options.size, seed=options.seed, console=console).run()
+    demo = Demo(
+        options.run_dir,
+        size=options.size,
+        seed=options.seed,
+        console=console,
+        start_seconds=time.monotonic() - began,
+    )
+    total = demo.run()["seconds"]["total"]
+    if options.max_seconds is not None and total > options.max_seconds:
+        print(
+            f"demo: took {total:.1f} s, longer than --max_seconds "
+            f"{options.max_seconds:g}. The rows of the table say which stage took how "
+            "long.",
+            file=sys.stderr,
+        )
+        return 1
     return 0
 
 
@@ -62,6 +80,13 @@ def _parser() -> argparse.ArgumentParser:
         default=Path("runs/demo"),
         metavar="DIR",
         help="folder of the run (default: runs/demo)",
+    )
+    parser.add_argument(
+        "--max_seconds",
+        type=float,
+        metavar="SECONDS",
+        help="end with exit code 1 if all stages together took longer; the demo is "
+        "not broken off (default: no limit)",
     )
     return parser
 

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,31 @@ def test_a_folder_of_something_else_is_not_touched(
     assert main(["--run_dir", str(tmp_path)]) == 1
     assert "is not from a demo: nothing was changed" in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "code"),
+    [([], 0), (["--max_seconds", "12.4"], 1), (["--max_seconds", "13"], 0)],
+)
+def test_a_demo_that_took_too_long_ends_with_one(
+    limit: list[str],
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run(demo: Demo) -> dict[str, dict[str, float]]:
+        assert list(demo.seconds) == ["start"]
+        assert demo.seconds["start"] >= 0.2
+        return {"seconds": {"total": 12.5}}
+
+    monkeypatch.setattr(Demo, "run", run)
+    monkeypatch.setattr(
+        "serving.demo.start_tensorflow_quietly", lambda: time.sleep(0.2)
+    )
+    assert main(["--run_dir", str(tmp_path / "demo"), *limit]) == code
+    said = capsys.readouterr().err
+    assert ("took 12.5 s, longer than --max_seconds 12.4" in said) == bool(code)
 
 
 def test_shoppers_are_read_back_as_a_shop_would_send_them(tmp_path: Path) -> None:
@@ -206,8 +232,10 @@ def test_the_whole_way_on_a_tiny_shop(tmp_path: Path) -> None:
     assert result.stdout.count("Shopper ") == 4
     assert result.stdout.count("searches for") == 1
     summary = json.loads((run_dir / "summary.json").read_text())
-    stages = {"simulate", "prepare", "train", "export", "serve", "total"}
-    assert stages <= set(summary["seconds"])
+    stages = ["start", "simulate", "prepare", "train", "export", "serve", "total"]
+    assert list(summary["seconds"]) == stages
+    *parts, total = summary["seconds"].values()
+    assert total == pytest.approx(sum(parts), abs=0.05)
     for name in ("retrieval", "ranking", "oracle"):
         assert 0 <= summary[name]["NDCG@10"] <= summary[name]["HR@10"] <= 1
     assert "pop" in summary["baselines"]
