@@ -119,8 +119,8 @@ def describe(result: Mapping[str, Any]) -> str:
         f"({', '.join(RIVALS)}) read the numbers of the default's inputs and learn "
         "from the same retrieved lists. `validation` is "
         f"{result['selection_metric']} on the held-out users who choose the epoch: by "
-        "it rows are chosen, not by the test; `− default` is the mean of its differences "
-        "seed by seed, and with how many seeds it is above 0. "
+        "it rows are chosen, not by the test; `− default` is the mean of its "
+        "differences seed by seed, and with how many seeds it is above 0. "
         f"{describe_protocol(result)}"
     )
 
