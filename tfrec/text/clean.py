@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from tfrec.text.entities import ENTITY_RULES, decode_entities
+
 # Marks inside a word (H<sub>2</sub>O) vanish; every other tag parts two words.
 _INLINE_TAGS = "b|big|del|em|font|i|ins|mark|s|small|strong|sub|sup|u"
 _OTHER_TAGS = (
@@ -21,30 +23,13 @@ _REPLACEMENTS = (
     (r"(?i)<!doctype[^<>]*>", " "),
     (rf"(?i)</?(?:{_INLINE_TAGS}){_ATTRIBUTES}\s*/?>", ""),
     (rf"(?i)</?(?:{_OTHER_TAGS}){_ATTRIBUTES}\s*/?>", " "),
-    (r"(?i)&(?:nbsp|ensp|emsp|#160|#xa0);", " "),
-    (r"(?i)&(?:quot|#34|#x22);", '"'),
-    (r"(?i)&(?:apos|#0*39|#x27);", "'"),
-    (r"(?i)&(?:lt|#60|#x3c);", "<"),
-    (r"(?i)&(?:gt|#62|#x3e);", ">"),
-    (r"(?i)&(?:ndash|#8211|#x2013);", "–"),
-    (r"(?i)&(?:mdash|#8212|#x2014);", "—"),
-    (r"(?i)&(?:lsquo|#8216|#x2018);", "‘"),
-    (r"(?i)&(?:rsquo|#8217|#x2019);", "’"),
-    (r"(?i)&(?:ldquo|#8220|#x201c);", "“"),
-    (r"(?i)&(?:rdquo|#8221|#x201d);", "”"),
-    (r"(?i)&(?:reg|#174|#xae);", "®"),
-    (r"(?i)&(?:trade|#8482|#x2122);", "™"),
-    (r"(?i)&(?:deg|#176|#xb0);", "°"),
-    # Last, so that `&amp;lt;` becomes `&lt;`, which the text means.
-    (r"(?i)&(?:amp|#38|#x26);", "&"),
-    (_SPACE, " "),
 )
 # What changes a cleaned text changes the vectors; part of every encoder's hash.
-CLEAN_RULES = repr(_REPLACEMENTS)
+CLEAN_RULES = repr((_REPLACEMENTS, ENTITY_RULES, _SPACE))
 
 
 def clean_text(texts: tf.Tensor) -> tf.Tensor:
-    """Strips HTML tags, decodes common entities and collapses white space.
+    """Strips HTML tags, decodes entities (`decode_entities`), collapses white space.
 
     Chinese, emoji and full-width forms stay as they come. Bytes that are no UTF-8
     become U+FFFD.
@@ -60,4 +45,7 @@ def clean_text(texts: tf.Tensor) -> tf.Tensor:
     )
     for pattern, replacement in _REPLACEMENTS:
         texts = tf.strings.regex_replace(texts, pattern, replacement)
-    return tf.strings.strip(texts)
+    # Behind the tags: what is written `&lt;b&gt;` is meant to be read.
+    decoded = tf.reshape(decode_entities(tf.reshape(texts, [-1])), tf.shape(texts))
+    texts = tf.ensure_shape(decoded, texts.shape)
+    return tf.strings.strip(tf.strings.regex_replace(texts, _SPACE, " "))
