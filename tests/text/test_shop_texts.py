@@ -93,6 +93,21 @@ def test_joined_text_has_the_newest_item_first_and_no_empty_ones():
     ]
 
 
+def test_texts_without_words_leave_no_separator_behind():
+    texts = ["", "", "<br>", " Oak <b>chair</b> ", "&amp;lt; lamp", " &nbsp; "]
+    histories = TextReader(Letters(), texts, reads_histories=True)
+    index = np.array([[2, 3, 1, 4, 1, 5], [2, 5, 1, 1, 0, 0]], np.int32)
+    searched = np.array([[""] * 2 + [" "] + [""] + ["<p> oak"] + [""], [""] * 6])
+    joined = histories.join(index, searched.astype(object))
+    # What is decoded or is markup among words is left to the encoder, which does it
+    # once.
+    assert joined == ["<p> oak. &amp;lt; lamp. Oak <b>chair</b>. ", ""]
+    in_graph = tf.function(histories.read_histories)
+    found = in_graph(tf.constant(index), tf.constant(searched.tolist()))
+    np.testing.assert_allclose(found, histories.vectors(joined))
+    assert not found.numpy()[1].any()
+
+
 def test_the_graph_joins_and_reads_as_numpy_does():
     histories = reader(reads_histories=True)
     index = np.array([[2, 4, 3, 0], [0, 0, 0, 0], [3, 3, 2, 2]], np.int32)

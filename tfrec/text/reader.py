@@ -1,11 +1,13 @@
 """Reads the texts of requests: what is searched for, and what was seen lately."""
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from tfrec.features.request import Searches
+from tfrec.text.clean import clean_text
 from tfrec.text.encoder import TextEncoder
 
 # Newest events whose texts are joined; the token budget ends the text long before.
@@ -37,6 +39,17 @@ class TextReader(tf.Module):
         self.item_texts = np.array(item_texts, object)
         self.reads_histories = reads_histories
         self._known: dict[str, np.ndarray] = {}  # Vectors of texts read before.
+        self._said: dict[str, str] = {}  # How texts met before are joined.
+
+    @functools.cached_property
+    def _joined_texts(self) -> np.ndarray:
+        """The texts of items as they are joined, object `[num_items + 2]` of str."""
+        return self.said(self.item_texts)
+
+    @property
+    def reads_requests(self) -> bool:
+        """Whether texts of requests can be read; those of items always can."""
+        return self.encoder.tokenizes_in_graph
 
     @property
     def text_dim(self) -> int:
@@ -75,13 +88,13 @@ class TextReader(tf.Module):
         """
         if not self.reads_histories:
             return ()
-        texts = tf.constant(self.item_texts.astype(str))
+        texts = tf.constant(self._joined_texts.astype(str))
         newest = tf.reverse(item_index, axis=[1])
         # Padding is on the right: it has no text, and adds nothing.
         parts = tf.gather(texts, newest)
         if not isinstance(search_text, tuple):
             searched = tf.reverse(search_text, axis=[1])
-            parts = tf.where(tf.not_equal(searched, ""), searched, parts)
+            parts = tf.where(tf.not_equal(searched, ""), _said(searched), parts)
         place = tf.cumsum(tf.cast(parts != "", tf.int32), axis=1)
         said = (parts != "") & (place <= MAX_JOINED)
         parts = tf.where(said, parts + SEPARATOR, "")
@@ -92,14 +105,30 @@ class TextReader(tf.Module):
     ) -> list[str]:
         """Returns the joined text of each row, the newest item, or search, first."""
         joined = []
-        for row in range(len(item_index)):
-            texts = self.item_texts[item_index[row, ::-1]]
-            if not isinstance(search_text, tuple):
-                searched = search_text[row, ::-1]
-                texts = np.where(searched != "", searched, texts)
-            texts = [text for text in texts if text][:MAX_JOINED]
+        parts = self._joined_texts[item_index]
+        if not isinstance(search_text, tuple):
+            parts = np.where(search_text != "", self.said(search_text), parts)
+        for row in parts:
+            texts = [text for text in row[::-1] if text][:MAX_JOINED]
             joined.append("".join(f"{text}{SEPARATOR}" for text in texts))
         return joined
+
+    def said(self, texts: np.ndarray) -> np.ndarray:
+        """Returns an object array of str as they are joined; cleans each text once.
+
+        "" stands for texts without words: blanks and markup alone would leave a
+        separator behind them, which is read as a word.
+        """
+        flat = texts.ravel().tolist()
+        new = sorted(set(flat) - self._said.keys())
+        if new:
+            # Lone surrogates, which no UTF-8 can hold, become question marks.
+            encoded = [text.encode("utf-8", "replace") for text in new]
+            with tf.init_scope():  # Texts of items are wanted while a graph is traced.
+                said = _said(tf.constant(encoded)).numpy()
+            self._said.update(zip(new, map(bytes.decode, said), strict=True))
+        joined = np.array([self._said[text] for text in flat], object)
+        return joined.reshape(texts.shape)
 
     def past_searches(self, texts: np.ndarray) -> Searches:
         """Encodes object `[num_requests, history_length]`, as `read_past_searches`."""
@@ -124,3 +153,12 @@ class TextReader(tf.Module):
             self.learn(new, self.encoder.encode(tf.constant(new)).numpy())
         rows = [self._known[text] for text in texts]
         return np.stack(rows) if rows else np.zeros((0, self.text_dim), np.float32)
+
+
+def _said(texts: tf.Tensor) -> tf.Tensor:
+    """Returns texts without the space around them; "" for those without words.
+
+    What has words is not cleaned here: where it is encoded, entities are decoded, and
+    only once.
+    """
+    return tf.where(tf.equal(clean_text(texts), ""), "", tf.strings.strip(texts))
