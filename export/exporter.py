@@ -113,7 +113,7 @@ def export_with_report(
         ValueError: If recommender, dataset and configuration do not fit.
     """
     started = time.monotonic()
-    schema = export_schema(dataset, config)
+    schema = _as_read(recommender, export_schema(dataset, config))
     parent = (model_dir or config.model_path) / config.export.model_name
     with (
         new_version(parent, version) as draft,
@@ -181,6 +181,16 @@ def export_schema(dataset: PreparedDataset, config: ExperimentConfig) -> Schema:
             "with the configuration of the run."
         )
     return schema
+
+
+def _as_read(recommender: Recommender, schema: Schema) -> Schema:
+    """Returns the schema of a model without texts where requests' are not read.
+
+    A language model may have given vectors to items and yet not be able to split the
+    texts of requests in the graph.
+    """
+    reads_texts = not isinstance(recommender.encode_texts(tf.constant([""])), tuple)
+    return dataclasses.replace(schema, has_text=schema.has_text and reads_texts)
 
 
 def _save(module: ServingModule, path: Path) -> None:

@@ -171,7 +171,8 @@ class Schema:
         context: Attributes known with a request, such as the country.
         filters: Names of item attributes that a request may filter by.
         has_timestamps: False where the log knows only an order.
-        has_text: Whether a language model reads titles and searches.
+        has_text: Whether a language model reads titles and searches. That of an
+            export is also False where searches cannot be read in the graph.
         has_ranking: False for retrieval alone: there are no heads.
         caps: Names of item attributes of which a request may ask for at most so
             many items of one value.

@@ -25,7 +25,7 @@ CONFIG = ExperimentConfig.model_validate(
 # The last event of a user is the test; two of them searched before it.
 TEXTS = ["", "early", "item 2", "", "", "", "", "none", "item 5"]
 HISTORIES = [[0, 1, 2], [2, 3, 4], [3, 4, 5]]
-TEXT_ENCODER, NO_RANKING = object(), None
+TEXT_READER, NO_RANKING = object(), None
 
 
 class Pipeline:
@@ -88,18 +88,18 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def evaluated(
     sequences: EventSequences,
     dataset: PreparedDataset,
-    text_encoder: object,
+    text_reader: object,
     *,
     ranking: object = NO_RANKING,
     config: ExperimentConfig = CONFIG,
 ) -> Any:
-    recommender: Any = SimpleNamespace(text_encoder=text_encoder, ranking=ranking)
+    recommender: Any = SimpleNamespace(text_reader=text_reader, ranking=ranking)
     return evaluate_search(config, dataset, sequences, recommender, split="test")
 
 
 def test_only_events_that_a_search_led_to_are_asked_for(log: Any) -> None:
     sequences, dataset = log
-    result = evaluated(sequences, dataset, TEXT_ENCODER)
+    result = evaluated(sequences, dataset, TEXT_READER)
     assert result["num_queries"] == result["num_positives"] == 2
     with_history, without = Recorder.asked
     assert with_history == ([2, 2], ["item 2", "item 5"])
@@ -108,7 +108,7 @@ def test_only_events_that_a_search_led_to_are_asked_for(log: Any) -> None:
 
 def test_history_and_words_are_measured_apart(log: Any) -> None:
     sequences, dataset = log
-    result = evaluated(sequences, dataset, TEXT_ENCODER)
+    result = evaluated(sequences, dataset, TEXT_READER)
     hits = {name: s["metrics"]["HR@1"] for name, s in result["scorers"].items()}
     # The next item is always one further; equal scores count against a scorer.
     assert hits["retrieval"] == 1.0
@@ -124,7 +124,7 @@ def test_the_order_of_searches_stands_beside_another_default(
     monkeypatch.setattr("tfrec.evaluation.search.PipelineScorer", Pipeline)
     ranking = RankingConfig(final_order=FinalOrderConfig(default=default))
     config = CONFIG.model_copy(update={"ranking": ranking})
-    result = evaluated(*log, TEXT_ENCODER, ranking=object(), config=config)
+    result = evaluated(*log, TEXT_READER, ranking=object(), config=config)
     hits = {name: s["metrics"]["HR@1"] for name, s in result["scorers"].items()}
     by_order = {"ranking, order search": 0.5} if default == "recommend" else {}
     # Items 2 and 5 are asked for.
@@ -143,4 +143,4 @@ def test_without_searches_or_words_there_is_nothing_to_measure(log: Any) -> None
     silent = np.array([""] * len(TEXTS), object)
     silent[7] = "before the test"
     sequences = dataclasses.replace(sequences, query_text=silent)
-    assert evaluated(sequences, dataset, TEXT_ENCODER) is None
+    assert evaluated(sequences, dataset, TEXT_READER) is None

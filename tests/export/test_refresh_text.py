@@ -21,7 +21,7 @@ from tests.export.small_shop import (
 from tests.text.helpers import write_tiny_bert
 from tfrec.config import ExperimentConfig
 from tfrec.schema import SignatureName
-from tfrec.text.shop_texts import build_shop_encoder
+from tfrec.text.shop_encoder import build_shop_encoder
 from tfrec.training import refreshed
 from tfrec.training.run import load_recommender, train
 
@@ -120,7 +120,7 @@ def test_new_and_changed_items_are_read_by_the_encoder_as_it_was_trained(run, af
     found = text_rows(after, [row["item_id"] for row in NEW])
     np.testing.assert_allclose(found, expected, atol=1e-5)
     # As it was loaded, before it was trained, it reads otherwise.
-    loaded = build_shop_encoder(run.config.text, run.dataset, [])
+    loaded = build_shop_encoder(run.config.text, run.dataset, list, seed=0)
     untrained = loaded.encode(tf.constant([row["title"] for row in NEW])).numpy()
     is_trained = run.config.text.training != "frozen"
     assert (np.abs(untrained - expected).max() > 1e-3) == is_trained

@@ -1,5 +1,6 @@
 """Models whose tokenizer is no WordPiece: texts ahead, no searches."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import transformers
-from tokenizers.implementations import ByteLevelBPETokenizer
 
+from tests.text.helpers import write_tiny_roberta, write_tiny_sentence_piece
 from tfrec.text.cache import encode_cached
 from tfrec.text.encoder import TextEncoder
 from tfrec.text.registry import build_text_encoder
@@ -19,28 +20,7 @@ TEXTS = ["red shoe", "", "blue &amp; red socks", "<br>", "鞋 👟"]
 
 @pytest.fixture(scope="module")
 def tiny_roberta(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny_roberta")
-    trained = ByteLevelBPETokenizer()
-    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    trained.train_from_iterator(
-        iter(TEXTS), vocab_size=300, special_tokens=[*special], show_progress=False
-    )
-    trained.save_model(str(folder))
-    transformers.RobertaTokenizerFast.from_pretrained(folder).save_pretrained(folder)
-    config = transformers.RobertaConfig(
-        vocab_size=trained.get_vocab_size(),
-        hidden_size=8,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=20,
-        initializer_range=0.2,
-    )
-    tf.keras.utils.set_random_seed(0)
-    model = transformers.TFRobertaModel(config)
-    model(np.ones((1, 2), np.int32))
-    model.save_pretrained(folder)
-    return folder
+    return write_tiny_roberta(tmp_path_factory.mktemp("tiny_roberta"), TEXTS)
 
 
 def build(folder: Path, **changes: Any) -> TextEncoder:
@@ -48,18 +28,20 @@ def build(folder: Path, **changes: Any) -> TextEncoder:
     return build_text_encoder(config, texts=list, scratch_dir=Path("unused"))
 
 
+@pytest.mark.parametrize("write", [write_tiny_roberta, write_tiny_sentence_piece])
 def test_texts_are_encoded_ahead_as_the_library_does(
-    tiny_roberta: Path, tmp_path: Path
+    write: Callable[[Path, list[str]], Path], tmp_path: Path
 ) -> None:
-    encoder = build(tiny_roberta, normalize=False)
+    folder = write(tmp_path / "model", TEXTS)
+    encoder = build(folder, normalize=False)
     assert not encoder.tokenizes_in_graph
     vectors = encode_cached(encoder, TEXTS, folder=tmp_path, batch_tokens=20)
-    tokenizer = transformers.RobertaTokenizerFast.from_pretrained(tiny_roberta)
-    model = transformers.TFRobertaModel.from_pretrained(tiny_roberta)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.TFRobertaModel.from_pretrained(folder)
     for row, clean in enumerate(["red shoe", "", "blue & red socks", "", "鞋 👟"]):
         tokens = tokenizer(clean, return_tensors="tf", truncation=True, max_length=12)
-        expected = model(tokens).last_hidden_state[0].numpy().mean(axis=0)
-        expected = expected if clean else np.zeros(8)
+        states = model(tokens["input_ids"]).last_hidden_state[0].numpy()
+        expected = states.mean(axis=0) if clean else np.zeros(8)
         np.testing.assert_allclose(vectors[row], expected, atol=1e-5)
 
 

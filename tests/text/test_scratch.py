@@ -61,22 +61,23 @@ def test_what_is_trained_is_kept_and_used_again(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), [1, 0, 1], atol=1e-5)
 
 
-def test_same_seed_gives_the_same_encoder_and_another_another(tmp_path: Path) -> None:
+def test_same_texts_give_the_same_encoder_whatever_the_seed_of_the_run(
+    tmp_path: Path,
+) -> None:
     hashes = [
-        build(tmp_path / str(run), TEXTS, seed=seed).encoder_hash
-        for run, seed in enumerate((1, 1, 2))
+        build(tmp_path / str(seed), TEXTS, seed=seed).encoder_hash for seed in (1, 2)
     ]
     assert hashes[0] == hashes[1]
-    assert hashes[0] != hashes[2]
+    # And runs of all seeds share a folder.
+    assert build(tmp_path / "1", seed=3).encoder_hash == hashes[0]
 
 
 def test_other_settings_are_kept_beside(tmp_path: Path) -> None:
     build(tmp_path, TEXTS)
     build(tmp_path, TEXTS, scratch={"num_layers": 2})
-    build(tmp_path, TEXTS, seed=1)
     # How vectors are pooled is no part of what is trained.
     build(tmp_path, pooling="cls", normalize=False)
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_training_learns_what_the_texts_repeat(tmp_path: Path) -> None:

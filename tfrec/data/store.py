@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tfrec.data.vocabulary import Vocabulary
-from tfrec.schema import AttributeKind, Schema
+from tfrec.schema import NUM_SPECIAL_INDICES, AttributeKind, Schema
 
 FORMAT_VERSION = 1
 TRAIN, VALIDATION, TEST = 0, 1, 2  # Values of the column `split`.
@@ -150,6 +150,11 @@ class PreparedDataset:
         if RETIRED not in self.items.column_names:
             return np.zeros(len(self.items), bool)
         return self.items[RETIRED].to_numpy()
+
+    @cached_property
+    def is_hidden(self) -> np.ndarray:
+        """Items that training must not know of; bool `[num_items + 2]`."""
+        return np.zeros(len(self.items) + NUM_SPECIAL_INDICES, bool)
 
     @cached_property
     def attribute_vocabularies(self) -> dict[str, Vocabulary]:

@@ -46,7 +46,7 @@ def evaluate_search(
     *,
     split: EvaluatedSplit,
 ) -> dict[str, Any] | None:
-    """Evaluates the answers to searches; None where the split has no search.
+    """Evaluates the answers to searches; None where there are none, or none is read.
 
     A query is each user's first target event of the split that a search led to;
     the item of that event is the positive, the full catalogue is ranked. Ranking and
@@ -62,7 +62,7 @@ def evaluate_search(
     queries = build_queries(
         sequences, schema, split=split, targets="next", searched=True
     )
-    if not queries.num_queries or recommender.text_encoder is None:
+    if not queries.num_queries or recommender.text_reader is None:
         return None
     scorers = _model_scorers(config, dataset, recommender)
     scorers.append(Bm25().fit(sequences, dataset.items, schema, split=split))

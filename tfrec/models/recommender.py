@@ -142,7 +142,8 @@ class TrainedRecommender(tf.Module):
             and gives no probabilities.
         num_candidates: How many retrieved candidates are ranked.
         text_reader: Reads searches, and histories as one text; None where there is
-            no text.
+            no text. One whose encoder cannot read in the graph gives texts to items
+            alone, and requests are answered as if there were no reader.
         final_order: Makes scores of probabilities; None leaves those of the ranking
             model, the weighted sum of its heads.
     """
@@ -163,7 +164,9 @@ class TrainedRecommender(tf.Module):
         asked = None if ranking is None else ranking.settings.max_history_length
         self.max_history_length = asked or retrieval.settings.max_history_length
         self.num_candidates = num_candidates
-        self.text_reader = text_reader
+        reads_requests = text_reader is not None and text_reader.reads_requests
+        self.text_reader = text_reader if reads_requests else None
+        self._text_encoder = None if text_reader is None else text_reader.encoder
         self.final_order = final_order
         retrieval.update_neighbours()
         self._item_vectors = tf.Variable(retrieval.item_vectors(), trainable=False)
@@ -232,12 +235,14 @@ class TrainedRecommender(tf.Module):
     @property
     def saved_resources(self) -> Sequence[Any]:
         """Look-up tables of the text encoder, see `Recommender`."""
-        return () if self.text_encoder is None else self.text_encoder.saved_resources
+        if self.text_reader is None:
+            return ()
+        return self.text_reader.encoder.saved_resources
 
     @property
     def text_encoder(self) -> TextEncoder | None:
-        """What reads texts; None where there is no text."""
-        return None if self.text_reader is None else self.text_reader.encoder
+        """What gave items their text vectors; None where there is no text."""
+        return self._text_encoder
 
     def query_embeddings(self, encoded: EncodedQueries) -> tf.Tensor:
         """Returns the vectors of encoded queries, see `Recommender`."""
@@ -245,12 +250,13 @@ class TrainedRecommender(tf.Module):
 
     def text_embeddings(self, texts: tf.Tensor) -> tf.Tensor:
         """Returns the vectors of texts alone, see `Recommender`."""
-        if self.text_encoder is None:
+        if self.text_reader is None:
             raise ValueError(
-                "`text_embeddings` needs a text encoder. Set `text` in the "
-                "configuration and train again."
+                "`text_embeddings` needs a text encoder that reads in the graph. Set "
+                "`text` in the configuration, to a WordPiece model such as MiniLM, and "
+                "train again."
             )
-        return self.retrieval.text_embeddings(self.text_encoder.encode(texts))
+        return self.retrieval.text_embeddings(self.text_reader.encoder.encode(texts))
 
     def encode(self, request: Request) -> EncodedQueries:
         """Encodes the queries of requests from the events that retrieval reads."""

@@ -27,11 +27,15 @@ class TextEncoder(tf.keras.layers.Layer):
     Attributes:
         text_dim: Width of the vectors.
         max_length: Tokens of one text at most, [CLS] and [SEP] included.
-        tokenizes_in_graph: False if only precomputed texts can be encoded.
+        tokenizes_in_graph: False if texts can only be encoded ahead: then items have
+            vectors, but searches and histories of requests are not read.
+        unknown_id: Token that stands for words out of the vocabulary, with [CLS] and
+            [SEP] around every text; None for encoders that have no such token.
     """
 
     tokenizes_in_graph: bool = True
     pad_id: int = 0
+    unknown_id: int | None = None
 
     def __init__(
         self,

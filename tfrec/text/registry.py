@@ -19,13 +19,13 @@ def build_text_encoder(
         config: The text tower.
         texts: Gives the shop's own texts; only called by `scratch`.
         scratch_dir: Where `scratch` keeps what it trained.
-        seed: Of `scratch` and of adapters.
+        seed: Of adapters.
 
     Raises:
         ValueError: The model does not fit the configuration; says what to set.
         FileNotFoundError: A folder or file is missing.
     """
-    encoder = _load(config, texts, scratch_dir, seed)
+    encoder = _load(config, texts, scratch_dir)
     encoder.set_training(
         config.training,
         num_layers=config.num_trained_layers,
@@ -35,17 +35,13 @@ def build_text_encoder(
     return encoder
 
 
-def _load(
-    config: TextConfig, texts: Texts, scratch_dir: Path, seed: int
-) -> TextEncoder:
+def _load(config: TextConfig, texts: Texts, scratch_dir: Path) -> TextEncoder:
     # Imported where they are needed: the libraries behind them take seconds.
     max_length, pooling = config.max_length, config.pooling
     if config.encoder == "scratch":
         from tfrec.text.scratch import load_scratch_encoder
 
-        return load_scratch_encoder(
-            config, texts=texts, scratch_dir=scratch_dir, seed=seed
-        )
+        return load_scratch_encoder(config, texts=texts, scratch_dir=scratch_dir)
     location = resolve_model(config.model or "")
     if config.encoder == "word_vectors":
         from tfrec.text.word_vectors import load_word_vectors

@@ -24,6 +24,7 @@ from tfrec.text.wordpiece import WordPieceTokenizer
 from tfrec.text_config import TextConfig
 
 _VERSION = "1"  # Goes up with any change of what is trained.
+_SEED = 0  # Of weights, order and masks.
 _FEED_FORWARD = 4  # Times the width, as in BERT.
 RECORD_FILE = "training.json"
 
@@ -33,22 +34,21 @@ def load_scratch_encoder(
     *,
     texts: Callable[[], Sequence[str]],
     scratch_dir: Path,
-    seed: int,
 ) -> TransformersEncoder:
     """Loads the encoder of a folder; trains it first where there is none.
 
     What is trained once stays: new texts do not change it, since recommenders were
-    trained on it. Delete the folder to train anew.
+    trained on it. Delete the folder to train anew. It is to the shop what a pre-trained
+    model is to the world, and so all runs share one, whatever their seed.
 
     Args:
         config: The text tower.
         texts: Gives the shop's texts; called for training only.
-        scratch_dir: Holds one folder per settings and seed. Keep it apart per shop.
-        seed: Of weights, order and masks.
+        scratch_dir: Holds one folder per settings. Keep it apart per shop.
     """
-    folder = Path(scratch_dir) / f"scratch-{_key(config, seed)}"
+    folder = Path(scratch_dir) / f"scratch-{_key(config)}"
     if not folder.exists():
-        _train_into(folder, config, texts(), seed)
+        _train_into(folder, config, texts())
     return load_transformers_encoder(
         str(folder),
         max_length=config.max_length,
@@ -57,9 +57,7 @@ def load_scratch_encoder(
     )
 
 
-def _train_into(
-    folder: Path, config: TextConfig, texts: Sequence[str], seed: int
-) -> None:
+def _train_into(folder: Path, config: TextConfig, texts: Sequence[str]) -> None:
     """Trains in a folder beside and renames it: it is whole or not there."""
     distinct = _distinct(texts)
     if not distinct:
@@ -75,12 +73,12 @@ def _train_into(
         (unfinished / "vocab.txt").write_text("\n".join(vocabulary) + "\n", "utf-8")
         with quiet_transformers() as transformers:
             tokenizer = transformers.BertTokenizerFast(str(unfinished / "vocab.txt"))
-            model = _new_model(transformers, config, len(vocabulary), seed)
+            model = _new_model(transformers, config, len(vocabulary))
             word_pieces = WordPieceTokenizer(
                 vocabulary, lower_case=True, max_length=config.max_length
             )
             record = train_masked_language_model(
-                model, word_pieces, distinct, config, seed=seed
+                model, word_pieces, distinct, config, seed=_SEED
             )
             model.save_pretrained(unfinished)
             tokenizer.save_pretrained(unfinished)
@@ -101,9 +99,7 @@ def _publish(unfinished: Path, folder: Path) -> None:
             raise
 
 
-def _new_model(
-    transformers: Any, config: TextConfig, num_tokens: int, seed: int
-) -> Any:
+def _new_model(transformers: Any, config: TextConfig, num_tokens: int) -> Any:
     scratch = config.scratch
     bert = transformers.BertConfig(
         vocab_size=num_tokens,
@@ -119,7 +115,7 @@ def _new_model(
     )
     model = transformers.TFBertForMaskedLM(bert)
     model(np.ones((1, 2), np.int32))
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_SEED)
     for weight in model.weights:
         if len(weight.shape) > 1:
             values = rng.normal(0, bert.initializer_range, weight.shape)
@@ -133,8 +129,8 @@ def _distinct(texts: Sequence[str]) -> list[str]:
     return sorted({text.decode() for text in cleaned if text})
 
 
-def _key(config: TextConfig, seed: int) -> str:
-    settings = (_VERSION, CLEAN_RULES, config.max_length, config.sequence_tokens, seed)
+def _key(config: TextConfig) -> str:
+    settings = (_VERSION, CLEAN_RULES, config.max_length, config.sequence_tokens, _SEED)
     settings += (config.sequence == "single",)
     parts = [*map(repr, settings), config.scratch.model_dump_json()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -19,13 +18,16 @@ from tfrec.data.store import (
 )
 from tfrec.schema import NUM_SPECIAL_INDICES, AttributeKind, AttributeSpec, Schema
 from tfrec.text.cache import encode_cached
-from tfrec.text.encoder import TextEncoder
+from tfrec.text.encoder_checks import check_reads_requests, warn_of_unknown_tokens
 from tfrec.text.pseudo_searches import make_pseudo_searches
 from tfrec.text.reader import TextReader
-from tfrec.text.registry import build_text_encoder
+from tfrec.text.shop_encoder import (
+    CACHE_DIR,
+    build_shop_encoder,
+    no_texts,
+    texts_to_learn,
+)
 from tfrec.text_config import TextConfig, check_text_fields
-
-CACHE_DIR = "text"  # In the prepared dataset.
 
 
 @dataclass(frozen=True)
@@ -119,48 +121,67 @@ def item_texts(dataset: PreparedDataset, fields: Sequence[str]) -> list[str]:
 
 
 def load_shop_texts(
-    config: ExperimentConfig, dataset: PreparedDataset, sequences: EventSequences
+    config: ExperimentConfig,
+    dataset: PreparedDataset,
+    sequences: EventSequences,
+    *,
+    is_trained: bool = False,
 ) -> ShopTexts | None:
-    """Encodes what is not in the cache; None where no text is configured."""
+    """Encodes what is not in the cache; None where no text is configured.
+
+    Args:
+        config: Of the experiment.
+        dataset: The prepared dataset.
+        sequences: All events.
+        is_trained: Whether models were trained on what the encoder gave: then none
+            is trained in its place.
+
+    Raises:
+        FileNotFoundError: If the encoder of trained models is gone.
+        ValueError: If the encoder cannot read what the configuration wants read.
+    """
     settings = config.text
     if settings is None:
         return None
-    texts = item_texts(dataset, settings.fields)
     # Special rows have no text.
-    strings = [*[""] * NUM_SPECIAL_INDICES, *texts]
-    schema = config.experiment_schema
-    found = sorted(set(sequences.query_text.tolist()) - {""})
-    encoder = build_shop_encoder(settings, dataset, [*texts, *found])
+    strings = [*[""] * NUM_SPECIAL_INDICES, *item_texts(dataset, settings.fields)]
+    encoder = build_shop_encoder(
+        settings,
+        dataset,
+        no_texts if is_trained else lambda: texts_to_learn(strings, dataset, sequences),
+        seed=config.seed,
+    )
+    reads_requests = check_reads_requests(config, encoder)
+    if settings.encoder == "transformers" and not is_trained:
+        warn_of_unknown_tokens(encoder, strings)
     reader = TextReader(encoder, strings, reads_histories=settings.sequence == "single")
-    folder = settings.cache_dir or dataset.path / CACHE_DIR
 
     def encode(wanted: Sequence[str], what: str) -> np.ndarray:
         return encode_cached(
             encoder,
             wanted,
-            folder=folder,
+            folder=settings.cache_dir or dataset.path / CACHE_DIR,
             batch_tokens=settings.batch_tokens,
             description=f"Encode {what}",
         )
 
-    def table(wanted: list[str], what: str) -> TextTable:
-        return TextTable(tuple(wanted), encode(["", *wanted], what))
+    def table(wanted: set[str], what: str) -> TextTable:
+        texts = sorted(wanted - {""})
+        return TextTable(tuple(texts), encode(["", *texts], what))
 
-    pseudo = None
-    if settings.pseudo_search_share > 0.0 and not _lead_somewhere(sequences, schema):
-        pseudo = np.array(make_pseudo_searches(strings), object)
-        found = sorted({*found, *pseudo.tolist()} - {""})
-    searches = table(found, "searches") if found else None
-    if (
-        searches is not None
-        and schema.search_event_type
-        and settings.training == "frozen"
-    ):
+    searches, pseudo = None, None
+    if reads_requests:
+        found = set(sequences.query_text.tolist())
+        pseudo = _pseudo_searches(config, settings, strings, sequences)
+        found |= set() if pseudo is None else set(pseudo.tolist())
+        searches = table(found, "searches") if found - {""} else None
+    is_frozen = settings.training == "frozen"
+    if searches is not None and config.data.search_event_type and is_frozen:
         reader.learn(searches.texts, searches.vectors[1:])  # Validation reads them.
     histories = None
     if reader.reads_histories:
-        joined = history_texts(reader, sequences, schema)
-        histories = table(sorted(set(joined.tolist()) - {""}), "histories")
+        joined = history_texts(reader, sequences, config.experiment_schema)
+        histories = table(set(joined.tolist()), "histories")
     return ShopTexts(
         reader,
         encode(strings, "item texts"),
@@ -168,6 +189,20 @@ def load_shop_texts(
         histories,
         pseudo,
     )
+
+
+def _pseudo_searches(
+    config: ExperimentConfig,
+    settings: TextConfig,
+    strings: Sequence[str],
+    sequences: EventSequences,
+) -> np.ndarray | None:
+    """Returns object `[num_items + 2]` of str; None where the log's own do."""
+    if settings.pseudo_search_share == 0.0:
+        return None
+    if _lead_somewhere(sequences, config.experiment_schema):
+        return None
+    return np.array(make_pseudo_searches(strings, seed=config.seed), object)
 
 
 def _lead_somewhere(sequences: EventSequences, schema: Schema) -> bool:
@@ -188,6 +223,8 @@ def history_texts(
     types = [schema.event_type_index(name) for name in schema.target_event_types]
     is_target = np.isin(sequences.event_type_index, types)
     searched = searched_texts(sequences, schema)
+    if searched is not None:
+        reader.said(searched)  # All at once: one by one takes a millisecond each.
     texts = np.full(len(is_target), "", object)
     for split in (TRAIN, VALIDATION):
         events = np.flatnonzero(is_target & (sequences.split == split))
@@ -202,18 +239,6 @@ def history_texts(
                 () if searched is None else searched[None, past],
             )[0]
     return texts
-
-
-def build_shop_encoder(
-    settings: TextConfig, dataset: PreparedDataset, texts: Sequence[str]
-) -> TextEncoder:
-    """Builds the encoder; `texts` are what `scratch` learns from."""
-    folder = (settings.cache_dir or dataset.path / CACHE_DIR) / "scratch"
-    if settings.sequence == "single":
-        # One length for all: item texts are shorter by themselves.
-        longest = max(settings.max_length, settings.sequence_tokens)
-        settings = settings.model_copy(update={"max_length": longest})
-    return build_text_encoder(settings, texts=lambda: texts, scratch_dir=Path(folder))
 
 
 def _words(dataset: PreparedDataset, attribute: AttributeSpec) -> list[str]:

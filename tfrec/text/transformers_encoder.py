@@ -53,6 +53,8 @@ class TransformersEncoder(TextEncoder):
         self._word_piece = word_piece_tokenizer(tokenizer, max_length=max_length)
         self._slow_tokenizer = tokenizer if self._word_piece is None else None
         self.tokenizes_in_graph = self._word_piece is not None
+        if self._word_piece is not None:
+            self.unknown_id = self._word_piece.unknown_id
         self.pad_id = tokenizer.pad_token_id or 0
 
     @property

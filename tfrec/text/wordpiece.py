@@ -56,7 +56,7 @@ class WordPieceTokenizer(tf.Module):
         self.lower_case = lower_case
         self.strip_accents = lower_case if strip_accents is None else strip_accents
         self.max_length = max_length
-        self._cls_id, self._sep_id, self.pad_id, _ = (
+        self._cls_id, self._sep_id, self.pad_id, self.unknown_id = (
             self._id_of(token)
             for token in (cls_token, sep_token, pad_token, unknown_token)
         )

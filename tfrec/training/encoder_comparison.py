@@ -24,6 +24,7 @@ from tfrec.run_record import write_json
 from tfrec.schema import NUM_SPECIAL_INDICES
 from tfrec.text.cache import encode_cached
 from tfrec.text.encoder import TextEncoder
+from tfrec.text.reader import TextReader
 from tfrec.training.run import train_models
 from tfrec.training.strategies import make_strategy
 
@@ -58,7 +59,8 @@ def compare_encoders(
         ones), `search_NDCG@10` (None without searches), `parameters`,
         `texts_per_second`, `ms_per_search` (its text is encoded), `ms_per_request` (a
         history and a search are answered), `megabytes`; None where there is no
-        encoder, but for requests: they are answered without reading the search.
+        encoder, but for requests: they are answered without reading the search. An
+        encoder that cannot read in the graph has neither speed nor searches.
     """
     reading = [text for text in encoders.values() if text is not None]
     # Searches are kept if any of the encoders can read them.
@@ -152,11 +154,24 @@ def _search(
 def _cost(
     recommender: TrainedRecommender, settings: TextConfig | None
 ) -> dict[str, float | None]:
-    reader = recommender.text_reader
+    encoder = recommender.text_encoder
+    if encoder is None:
+        return {"parameters": None, "megabytes": None, **_speed(None, settings)}
+    weights = encoder.weights
+    num_bytes = sum(w.shape.num_elements() * w.dtype.size for w in weights)
+    kept = recommender.num_items + NUM_SPECIAL_INDICES
+    return {
+        "parameters": float(sum(w.shape.num_elements() for w in weights)),
+        "megabytes": (num_bytes + 4 * kept * encoder.text_dim) / 1e6,
+        **_speed(recommender.text_reader, settings),
+    }
+
+
+def _speed(
+    reader: TextReader | None, settings: TextConfig | None
+) -> dict[str, float | None]:
     if reader is None or settings is None:
-        names = ("parameters", "texts_per_second", "ms_per_search", "megabytes")
-        return dict.fromkeys(names)
-    weights = reader.encoder.weights
+        return {"texts_per_second": None, "ms_per_search": None}
     texts = [text for text in dict.fromkeys(reader.item_texts) if text][:SPEED_TEXTS]
     encode = tf.function(
         reader.encoder.encode, input_signature=[tf.TensorSpec([None], tf.string)]
@@ -168,13 +183,9 @@ def _cost(
         started = time.perf_counter()
         encode(query)
         times.append(time.perf_counter() - started)
-    num_bytes = sum(w.shape.num_elements() * w.dtype.size for w in weights)
-    kept = recommender.num_items + NUM_SPECIAL_INDICES
     return {
-        "parameters": float(sum(w.shape.num_elements() for w in weights)),
         "texts_per_second": _texts_per_second(reader.encoder, texts, settings),
         "ms_per_search": 1e3 * float(np.median(times)),
-        "megabytes": (num_bytes + 4 * kept * reader.text_dim) / 1e6,
     }
 
 

@@ -12,7 +12,8 @@ from tfrec.schema import NUM_SPECIAL_INDICES
 from tfrec.text.cache import encode_cached
 from tfrec.text.encoder import TextEncoder
 from tfrec.text.reader import TextReader
-from tfrec.text.shop_texts import CACHE_DIR, ShopTexts, TextTable, item_texts
+from tfrec.text.shop_encoder import CACHE_DIR
+from tfrec.text.shop_texts import ShopTexts, TextTable, item_texts
 from tfrec.text_config import TextConfig
 from tfrec.training.ranking import build_ranking_model
 from tfrec.training.retrieval import build_retrieval_model
@@ -29,8 +30,8 @@ def refresh_recommender(
         config: Of the run.
     """
     texts = None
-    if config.text is not None and trained.text_reader is not None:
-        texts = _read_texts(config.text, dataset, trained, trained.text_reader)
+    if config.text is not None and trained.text_encoder is not None:
+        texts = _read_texts(config.text, dataset, trained, trained.text_encoder)
         # Whatever was trained of the encoder, it is read with as it is now.
         frozen = config.text.model_copy(update={"training": "frozen"})
         config = config.model_copy(update={"text": frozen})
@@ -55,14 +56,13 @@ def _read_texts(
     settings: TextConfig,
     dataset: RefreshedDataset,
     trained: TrainedRecommender,
-    reader: TextReader,
+    encoder: TextEncoder,
 ) -> ShopTexts:
     """Reads new and changed items with the trained encoder, and nothing else.
 
     The others keep the vectors that the models hold: a trained encoder made those
     when its weights were saved, and no cache holds them.
     """
-    encoder: TextEncoder = reader.encoder
     strings = [*[""] * NUM_SPECIAL_INDICES, *item_texts(dataset, settings.fields)]
     vectors = np.zeros((len(strings), encoder.text_dim), np.float32)
     known = np.asarray(trained.retrieval.candidate_tower.text_rows)
@@ -75,7 +75,8 @@ def _read_texts(
         batch_tokens=settings.batch_tokens,
         description="Encode new item texts",
     )
-    later = TextReader(encoder, strings, reads_histories=reader.reads_histories)
+    reads_histories = trained.reads_histories
+    later = TextReader(encoder, strings, reads_histories=reads_histories)
     nothing = TextTable((), np.zeros((1, encoder.text_dim), np.float32))
-    histories = nothing if reader.reads_histories else None
+    histories = nothing if reads_histories else None
     return ShopTexts(later, vectors, searches=None, histories=histories)

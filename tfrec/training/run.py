@@ -137,7 +137,8 @@ def load_recommender(
     config = read_config(run_dir / CONFIG_FILE)
     config = config.model_copy(update={"run_dir": run_dir})
     dataset = PreparedDataset(config.prepared_path)
-    texts = load_shop_texts(config, dataset, dataset.load_sequences())
+    sequences = dataset.load_sequences()
+    texts = load_shop_texts(config, dataset, sequences, is_trained=True)
     item_table = build_item_table(dataset, text=None if texts is None else texts.items)
     stages = [RETRIEVAL] if config.ranking is None else [RETRIEVAL, RANKING]
     for stage in stages:

@@ -1,0 +1,127 @@
+"""What the encoder of a shop learns from, and what the seed of a run decides."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tests.synthetic import make_sequences
+from tests.text.test_shop_texts import Letters
+from tfrec.config import ExperimentConfig
+from tfrec.data.store import EventSequences, PreparedDataset
+from tfrec.text import shop_encoder
+from tfrec.text.shop_texts import ShopTexts, load_shop_texts
+
+TITLES = ["desk lamp with dimmer", "", "oak chair", "red wool sock"]
+
+
+class Asked:
+    """Stands in for `build_text_encoder`, and keeps what it was called with."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.folder = Path()
+        self.seed = -1
+
+    def __call__(
+        self,
+        settings: Any,
+        *,
+        texts: Callable[[], Sequence[str]],
+        scratch_dir: Path,
+        seed: int,
+    ) -> Letters:
+        self.texts, self.folder, self.seed = list(texts()), scratch_dir, seed
+        return Letters()
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    asked = Asked()
+    monkeypatch.setattr(shop_encoder, "build_text_encoder", asked)
+    return asked
+
+
+def config(seed: int = 0) -> ExperimentConfig:
+    return ExperimentConfig.model_validate(
+        {
+            "name": "toy",
+            "seed": seed,
+            "data": {
+                "events": {"paths": ["unused.csv"]},
+                "split": {"protocol": "leave_one_out"},
+            },
+            "text": {"encoder": "scratch", "model": None},
+        }
+    )
+
+
+def dataset(path: Path, hidden: Sequence[int] = ()) -> PreparedDataset:
+    is_hidden = np.zeros(2 + len(TITLES), bool)
+    is_hidden[list(hidden)] = True
+    return cast(
+        PreparedDataset,
+        SimpleNamespace(
+            items=pa.table({"item_id": list("abcd"), "title": TITLES}),
+            schema=config().experiment_schema,
+            path=path,
+            is_hidden=is_hidden,
+        ),
+    )
+
+
+def sequences(queries: Sequence[str] = ("",) * 5) -> EventSequences:
+    events = make_sequences([[0, 1, 2], [3, 0]], splits=[[0, 1, 2], [0, 2]])
+    events.query_text[:] = queries
+    return events
+
+
+def load(path: Path, *, seed: int = 0, hidden: Sequence[int] = ()) -> ShopTexts:
+    texts = load_shop_texts(config(seed), dataset(path, hidden), sequences())
+    assert texts is not None
+    return texts
+
+
+def test_it_learns_from_items_and_the_searches_of_training(
+    asked: Asked, tmp_path: Path
+) -> None:
+    events = sequences(["lamp", "validated", "tested", "sock", "lamp later"])
+    load_shop_texts(config(), dataset(tmp_path), events)
+    known = ["desk lamp with dimmer", "oak chair", "red wool sock"]
+    assert asked.texts == [*known, "lamp", "sock"]
+
+
+def test_it_learns_nothing_of_hidden_items_and_is_kept_apart(
+    asked: Asked, tmp_path: Path
+) -> None:
+    load(tmp_path)
+    folder = asked.folder
+    load(tmp_path, hidden=[2, 5])
+    assert asked.texts == ["oak chair"]
+    without = asked.folder
+    load(tmp_path, hidden=[2, 4])
+    assert len({folder, without, asked.folder}) == 3
+
+
+def test_trained_models_are_not_given_another_encoder(
+    asked: Asked, tmp_path: Path
+) -> None:
+    with pytest.raises(FileNotFoundError, match="Train the run again"):
+        load_shop_texts(config(), dataset(tmp_path), sequences(), is_trained=True)
+
+
+def test_the_seed_of_a_run_reaches_adapters_and_pseudo_searches(
+    asked: Asked, tmp_path: Path
+) -> None:
+    found = []
+    for seed in (7, 7, 8):
+        pseudo = load(tmp_path, seed=seed).pseudo_searches
+        assert pseudo is not None
+        found.append(pseudo.tolist())
+        assert asked.seed == seed
+    assert found[0] == found[1]
+    assert found[0] != found[2]

@@ -1,0 +1,73 @@
+"""Whether an encoder can read what a shop wants read: errors and warnings."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+
+from tfrec.config import ExperimentConfig
+from tfrec.text.encoder import TextEncoder
+
+_MAX_SAMPLE = 2_000  # Texts; their tokens are counted in a fraction of a second.
+_MAX_UNKNOWN_SHARE = 0.2
+
+logger = logging.getLogger(__name__)
+
+
+def check_reads_requests(config: ExperimentConfig, encoder: TextEncoder) -> bool:
+    """Returns whether the encoder reads texts of requests; warns if it does not.
+
+    Raises:
+        ValueError: If it does not and the configuration needs it to.
+    """
+    if encoder.tokenizes_in_graph:
+        return True
+    model = config.text.model if config.text else None
+    needed = []
+    if config.text is not None and config.text.sequence == "single":
+        needed.append("text.sequence=single")
+    if config.data.search_event_type is not None:
+        needed.append(f"data.search_event_type={config.data.search_event_type}")
+    fix = "Choose a WordPiece model, such as BERT or MiniLM, as `text.model`"
+    if needed:
+        raise ValueError(
+            f"{' and '.join(f'`{n}`' for n in needed)} need a text encoder that reads "
+            f"texts in the graph. Received: text.model={model!r}, whose tokenizer is "
+            f"no WordPiece. {fix}, or leave the settings out: texts of items are read "
+            "all the same."
+        )
+    logger.warning(
+        "`text.model=%s` has a tokenizer that is no WordPiece: texts of items are read "
+        "ahead, but no search is read, in training, evaluation and the exported model. "
+        "%s where searches count.",
+        model,
+        fix,
+    )
+    return False
+
+
+def warn_of_unknown_tokens(encoder: TextEncoder, texts: Sequence[str]) -> None:
+    """Warns where a large share of the tokens of item texts are [UNK]."""
+    said = sorted({text for text in texts if text})
+    sample = said[:: max(-(-len(said) // _MAX_SAMPLE), 1)]
+    share = unknown_share(encoder, sample)
+    if share > _MAX_UNKNOWN_SHARE:
+        logger.warning(
+            "%.0f %% of the tokens of item texts are [UNK]: the model does not know "
+            "these words or characters, and reads nothing where they stand. Set "
+            "`text.encoder=scratch`, or `text.model` to one of the shop's language.",
+            100 * share,
+        )
+
+
+def unknown_share(encoder: TextEncoder, texts: Sequence[str]) -> float:
+    """Returns the share of unknown ones among the tokens that are no end marks.
+
+    0 for encoders that have no token for what they do not know.
+    """
+    if encoder.unknown_id is None or not texts:
+        return 0.0
+    token_ids, padding_mask = encoder.numpy_tokenize(texts)
+    num_tokens = padding_mask.sum() - 2 * padding_mask.any(axis=1).sum()
+    num_unknown = np.sum((token_ids == encoder.unknown_id) & padding_mask)
+    return float(num_unknown / max(num_tokens, 1))
