@@ -204,7 +204,7 @@ class ServingModule(tf.Module):
         return {EMBEDDING: self._recommender.value.query_embeddings(encoded)}
 
     def embed_text(self, **raw: tf.Tensor) -> Tensors:
-        """Returns the L2-normalised vector of a text, as of an item without id."""
+        """Returns a text's projection into the space of items, L2-normalised."""
         return {EMBEDDING: self._recommender.value.text_embeddings(raw[TEXT])}
 
     def _query_inputs(self, raw: Mapping[str, tf.Tensor]) -> Tensors:

@@ -138,11 +138,14 @@ def test_only_new_and_changed_texts_are_encoded(run, tmp_path, monkeypatch):
     assert encoded == ["blue sock", NEW[0]["title"]]
 
 
-def test_served_text_is_embedded_as_the_item_that_has_it(after):
+def test_served_text_is_the_projection_of_what_the_encoder_gave(after):
     found = after.call(SignatureName.EMBED_TEXT, text="blue sock")["embedding"]
-    rows = text_rows(after, ["i4"])
-    projected = after.recommender.retrieval.text_embeddings(tf.constant(rows))
-    np.testing.assert_allclose(found, projected[0], atol=1e-5)
+    projection = after.recommender.retrieval.candidate_tower.text_projection
+    mean, kernel = projection.mean.numpy(), projection.kernel.numpy()
+    (row,) = text_rows(after, ["i4"])  # Its title since the refresh.
+    projected = (row - mean) @ kernel
+    expected = projected / np.linalg.norm(projected)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -125,8 +125,8 @@ class Recommender(Protocol):
     def text_embeddings(self, texts: tf.Tensor) -> tf.Tensor:
         """Returns float32 `[batch_size, embedding_dim]` of texts, L2-normalised.
 
-        It is the vector of an item that has this text and nothing else; zeros
-        where there are no words.
+        It is the text's projection into the space of items, as searches are read;
+        zeros where there are no words.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 `tensorflow_text.FastBertTokenizer` is not that: its normaliser also folds
 compatible characters (full-width to half-width, ß to ss), which changes the ids of
-one Chinese title in 25, and it takes words by bytes where BERT takes characters.
+one Chinese title in 20, and it takes words by bytes where BERT takes characters.
 Here text is normalised as BERT does, step by step, and only the words are looked up
 by TensorFlow Text.
 """

@@ -215,8 +215,8 @@ class RecommenderClient(Predictor):
     ) -> np.ndarray:
         """Returns the vectors of texts, float32 `[len(texts), embedding_dim]`.
 
-        It is the vector of an item with this text and nothing else, of length 1;
-        zeros where there are no words.
+        It is the text's projection into the space of items, as searches are read, of
+        length 1; zeros where there are no words.
 
         Raises:
             SchemaMismatchError: If the model reads no texts.

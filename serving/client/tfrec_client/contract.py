@@ -100,8 +100,8 @@ _LIST_RULES = {
 # What every model has.
 COMMON_SIGNATURES = tuple(name for name in CONTRACT if name != EMBED_TEXT)
 _WHY_MISSING = {
-    EMBED_TEXT: "; it reads no texts: set `text` in its configuration, train and "
-    "export again"
+    EMBED_TEXT: "; it reads no texts: set `text` in its configuration (a WordPiece "
+    "model, such as MiniLM), train and export again"
 }
 
 
