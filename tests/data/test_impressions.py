@@ -103,6 +103,27 @@ def test_lists_are_split_like_the_events_of_their_user(
     assert found == {5: 0, 15: 0, 20: 1, 29: 1, 30: 2, 99: 2}
 
 
+def test_a_list_knows_no_events_of_a_later_split(
+    prepare_rows: Callable[..., PreparedDataset],
+) -> None:
+    shown_at = {"l1": 5, "l2": 15, "l3": 25}
+    rows = [
+        ("u", item, "shown", time, "s", impression, "", "")
+        for impression, time in shown_at.items()
+        for item in "ab"
+    ]
+    rows += [
+        ("u", "a", "click", 10, "s", "l1", "", ""),
+        ("u", "a", "click", 20, "s", "l2", "", ""),  # The target of the validation.
+        ("u", "b", "click", 30, "s", "l2", "", ""),  # That of the test.
+    ]
+    impressions = prepare_rows(rows, header=HEADER, **SETTINGS).load_impressions()
+    assert impressions is not None
+    assert impressions.split.tolist() == [0, 0, 1]
+    # Of l1 the click of the training alone; l2 was shown before the validation began.
+    assert as_lists(impressions, impressions.event_type_index) == [[2, 0], [0, 0], [0, 0]]
+
+
 def test_impressions_without_a_list_are_dropped_and_counted(
     prepare_rows: Callable[..., PreparedDataset],
 ) -> None:

@@ -14,6 +14,7 @@ from tfrec.data.store import TEST, TRAIN, USER_ID, VALIDATION
 from tfrec.schema import OOV_INDEX
 
 NUM_ROWS_PER_CHUNK = 1_000_000
+_SPLITS = (TRAIN, VALIDATION, TEST)
 _LISTS = {
     "item_index": pa.int32(),
     "position": pa.int32(),
@@ -31,29 +32,41 @@ SCHEMA = pa.schema(
 
 
 def find_labels(events: Table) -> Table:
-    """Returns `user`, `impression`, `item` and `label`, the strongest event of it.
+    """Returns `user`, `impression`, `item` and a label as of each split.
 
-    An event belongs to the list whose `impression` it carries. From then on the
-    later events of the same user, item and session count too, such as the cart
-    and the purchase behind a click.
+    `label_<split>` is the strongest event of an item in a list up to that split. An
+    event belongs to the list whose `impression` it carries. From then on the later
+    events of the same user, item and session count too, such as the cart and the
+    purchase behind a click.
     """
     key = ["user", "impression", "item"]
     linked = events.filter(events["impression"].notnull())
-    direct = linked.group_by(*key, "session_index").agg(
-        since=linked["instant"].min(), strongest=linked["type_index"].max()
-    )
+    direct = linked.group_by(*key, "session_index").agg(since=linked["instant"].min())
     place = ["user", "item", "session_index"]
-    later = events.select(*place, "instant", "type_index")
+    later = events.select(*place, "instant", "type_index", "split")
     follows = direct.inner_join(later, [*place, later["instant"] >= direct["since"]])
-    strongest: Any = ibis.greatest(follows["strongest"], follows["type_index"])
-    return follows.group_by(*key).agg(label=strongest.max())
+    strongest = {
+        _label(split): follows["type_index"].max(where=follows["split"] <= split)
+        for split in _SPLITS
+    }
+    return follows.group_by(*key).agg(**strongest)
 
 
 def add_labels(shown: Table, labels: Table) -> Table:
-    """Adds `label`, the event type index of `find_labels`; 0 for none."""
+    """Adds `label`, an event type index of `find_labels`; 0 for none.
+
+    A list knows no events of a later split than its own: those are what the models
+    are asked about.
+    """
     labelled = shown.left_join(labels, ["user", "impression", "item"])
+    known = [(labelled["split"] == s, labelled[_label(s)]) for s in _SPLITS]
+    label: Any = ibis.cases(*known)
     chosen = [shown[c] for c in shown.columns]
-    return labelled.select(*chosen, label=labelled["label"].fill_null(0).cast("int8"))
+    return labelled.select(*chosen, label=label.fill_null(0).cast("int8"))
+
+
+def _label(split: int) -> str:
+    return f"label_{split}"
 
 
 def split_by_user(shown: Table, events: Table) -> Table:

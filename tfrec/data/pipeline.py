@@ -180,11 +180,11 @@ class Preparation:
         if loaded.shown is None:
             return None
         labels = materialise(self._engine, "labels", find_labels(events))
-        shown = add_labels(loaded.shown, labels)
         if boundaries is None:
-            shown = split_by_user(shown, events)
+            shown = split_by_user(loaded.shown, events)
         else:
-            shown = split_by_time(shown, boundaries)
+            shown = split_by_time(loaded.shown, boundaries)
+        shown = add_labels(shown, labels)
         return write_impressions(
             self._engine, shown, loaded.users.ids, indices, self._folder / "impressions"
         )
