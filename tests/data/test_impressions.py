@@ -121,7 +121,11 @@ def test_a_list_knows_no_events_of_a_later_split(
     assert impressions is not None
     assert impressions.split.tolist() == [0, 0, 1]
     # Of l1 the click of the training alone; l2 was shown before the validation began.
-    assert as_lists(impressions, impressions.event_type_index) == [[2, 0], [0, 0], [0, 0]]
+    assert as_lists(impressions, impressions.event_type_index) == [
+        [2, 0],
+        [0, 0],
+        [0, 0],
+    ]
 
 
 def test_impressions_without_a_list_are_dropped_and_counted(
