@@ -16,8 +16,9 @@ PYTHON := $(shell for name in python3.13 python3.12 python3.11 python3 python; d
 	if $$name -c '$(USABLE)' > /dev/null 2>&1; then command -v $$name; break; fi; done)
 endif
 
-# Workers of the test run: a file's tests stay together and share their fixtures.
-PYTEST := TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --doctest-modules tests tfrec
+# Workers of the test run: a file's tests stay together and share their fixtures; files
+# start in the order of `tests/conftest.py`.
+PYTEST := TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --doctest-modules tests tfrec
 
 .DEFAULT_GOAL := help
 .PHONY: help install minilm demo test test-fast check format clean

@@ -23,6 +23,8 @@ from tfrec.training.calibrators import affordable_kind
 from tfrec.training.head_lists import find_evaluation_lists, predict
 from tfrec.training.run import load_recommender, train
 
+pytestmark = pytest.mark.slow
+
 
 class Run(NamedTuple):
     path: Path
