@@ -37,12 +37,14 @@ def test_speed_is_that_of_texts_on_their_way_into_an_empty_cache(
         return vectors
 
     monkeypatch.setattr(encoder_comparison, "encode_cached", recorded)
-    recommender: Any = SimpleNamespace(text_reader=reader, num_items=5)
+    recommender: Any = SimpleNamespace(
+        text_encoder=encoder, text_reader=reader, num_items=5
+    )
     cost = encoder_comparison._cost(recommender, text)
     ((texts, folder, batch_tokens),) = asked
     assert (texts, batch_tokens) == (["lamp", "sofa", "a lamp"], 77)
     assert not folder.exists()
     assert cost["texts_per_second"] is not None
     assert cost["texts_per_second"] > 0.0
-    nothing: Any = SimpleNamespace(text_reader=None)
+    nothing: Any = SimpleNamespace(text_encoder=None, text_reader=None)
     assert set(encoder_comparison._cost(nothing, None).values()) == {None}
