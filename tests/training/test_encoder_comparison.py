@@ -7,6 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.training.conftest import make_config
+from tfrec.config import ExperimentConfig
+from tfrec.config_file import save_config
+from tfrec.run_record import CONFIG_FILE
 from tfrec.text.reader import TextReader
 from tfrec.text.registry import build_text_encoder
 from tfrec.text_config import TextConfig
@@ -48,3 +52,31 @@ def test_speed_is_that_of_texts_on_their_way_into_an_empty_cache(
     assert cost["texts_per_second"] > 0.0
     nothing: Any = SimpleNamespace(text_encoder=None, text_reader=None)
     assert set(encoder_comparison._cost(nothing, None).values()) == {None}
+
+
+def test_models_of_other_settings_are_not_taken_for_these(tmp_path: Path) -> None:
+    def compare(share: float, max_length: int) -> None:
+        text = TextConfig(encoder="scratch", model=None, max_length=max_length)
+        encoder_comparison.compare_encoders(
+            make_config(tmp_path),
+            {"none": None, "scratch": text},
+            hidden_share=share,
+            folder=tmp_path / "encoders",
+        )
+
+    trained = make_config(tmp_path, text={"encoder": "scratch", "model": None})
+    own = trained.model_copy(
+        update={"name": "scratch", "run_dir": tmp_path / "encoders" / "scratch"}
+    )
+    save_config(own.model_copy(update={"ranking": None}), _folder(own) / CONFIG_FILE)
+    with pytest.raises(ValueError, match=r"another configuration: text\.max_length"):
+        compare(0.05, max_length=17)
+    with pytest.raises(ValueError, match=r"another share .* 0\.05.*hidden_share=0\.1"):
+        compare(0.1, max_length=17)
+    assert not (tmp_path / "encoders" / "none").exists()
+
+
+def _folder(config: ExperimentConfig) -> Path:
+    """Makes the folder of a run look as if its retrieval had been trained."""
+    (config.run_path / "retrieval").mkdir(parents=True)
+    return config.run_path

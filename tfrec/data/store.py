@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from tfrec.data.vocabulary import Vocabulary
 from tfrec.schema import NUM_SPECIAL_INDICES, AttributeKind, Schema
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 TRAIN, VALIDATION, TEST = 0, 1, 2  # Values of the column `split`.
 SPLIT_INDEX = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 
@@ -128,7 +128,8 @@ class PreparedDataset:
         if found != FORMAT_VERSION:
             raise ValueError(
                 f"'{self.path}' has format version {found}, expected "
-                f"{FORMAT_VERSION}. Prepare it again."
+                f"{FORMAT_VERSION}. Prepare it again, with `python -m tfrec.prepare "
+                "--overwrite --config ...`, and train anew."
             )
         self.schema = Schema.from_json(self.manifest["schema"])
 

@@ -1,5 +1,6 @@
 """Trains one retrieval model a text encoder, and measures what each is good for."""
 
+import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -20,15 +21,17 @@ from tfrec.evaluation.protocols import EvaluationQueries, build_queries
 from tfrec.evaluation.search import evaluate_search
 from tfrec.features.request import Request, request_of
 from tfrec.models.recommender import TrainedRecommender
-from tfrec.run_record import write_json
+from tfrec.run_lock import run_lock
+from tfrec.run_record import write_json, write_run_record
 from tfrec.schema import NUM_SPECIAL_INDICES
 from tfrec.text.cache import encode_cached
 from tfrec.text.encoder import TextEncoder
 from tfrec.text.reader import TextReader
-from tfrec.training.run import train_models
+from tfrec.training.run import check_same_run, train_models
 from tfrec.training.strategies import make_strategy
 
 K = 10
+SHARE_FILE = "hidden_share.json"
 SPEED_TEXTS = 1024  # Of the catalogue, encoded to tell the speed.
 LATENCY_CALLS = 200
 REQUEST_CALLS = 30
@@ -61,16 +64,12 @@ def compare_encoders(
         history and a search are answered), `megabytes`; None where there is no
         encoder, but for requests: they are answered without reading the search. An
         encoder that cannot read in the graph has neither speed nor searches.
+
+    Raises:
+        ValueError: If the folder holds runs of other settings.
     """
-    reading = [text for text in encoders.values() if text is not None]
-    # Searches are kept if any of the encoders can read them.
-    prepared = prepare(config.model_copy(update={"text": next(iter(reading), None)}))
-    rows = {}
-    for name, text in encoders.items():
-        dataset = HeldOutDataset(
-            prepared.path, share=hidden_share, reads_searches=text is not None
-        )
-        own = config.model_copy(
+    configs = {
+        name: config.model_copy(
             update={
                 "name": name,
                 "text": text,
@@ -78,11 +77,40 @@ def compare_encoders(
                 "run_dir": folder / name,
             }
         )
-        own.run_path.mkdir(parents=True, exist_ok=True)
-        recommender = train_models(own, dataset, make_strategy(own.training))
-        rows[name] = measure(own, dataset, recommender)
+        for name, text in encoders.items()
+    }
+    _check_same_share(folder / SHARE_FILE, hidden_share)
+    for own in configs.values():  # All of them, before the first is trained.
+        check_same_run(own, own.run_path)
+    reading = [text for text in encoders.values() if text is not None]
+    # Searches are kept if any of the encoders can read them.
+    prepared = prepare(config.model_copy(update={"text": next(iter(reading), None)}))
+    rows = {}
+    for name, own in configs.items():
+        dataset = HeldOutDataset(
+            prepared.path, share=hidden_share, reads_searches=own.text is not None
+        )
+        with run_lock(own.run_path):
+            write_run_record(own)
+            recommender = train_models(own, dataset, make_strategy(own.training))
+            rows[name] = measure(own, dataset, recommender)
         write_json(folder / "comparison.json", rows)
     return rows
+
+
+def _check_same_share(path: Path, hidden_share: float) -> None:
+    """Notes which share of the items is hidden, or checks that it is the same."""
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"hidden_share": hidden_share})
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))["hidden_share"]
+    if found != hidden_share:
+        raise ValueError(
+            f"'{path.parent}' holds models from which another share of the items was "
+            f"hidden: {found}. Received: hidden_share={hidden_share}. Choose another "
+            "folder, or delete it."
+        )
 
 
 def measure(

@@ -60,7 +60,7 @@ def train(config: ExperimentConfig) -> dict[str, Any]:
         TrainingDivergedError: If a loss is no longer a number.
     """
     path = config.run_path
-    _check_same_run(config, path)
+    check_same_run(config, path)
     with run_lock(path):
         strategy = make_strategy(config.training)
         dataset = prepare(config)
@@ -173,7 +173,12 @@ def _join(
     )
 
 
-def _check_same_run(config: ExperimentConfig, path: Path) -> None:
+def check_same_run(config: ExperimentConfig, path: Path) -> None:
+    """Checks that what was trained in a folder is of this configuration.
+
+    Raises:
+        ValueError: If it is of another one, with what differs.
+    """
     if not (path / CONFIG_FILE).is_file() or not (path / RETRIEVAL).exists():
         return  # What failed before anything was trained may be corrected.
     # Not the folder itself: a run may be moved, or named by another path. What is

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from tfrec.data.simulator.choice import view_probabilities
+from tfrec.data.simulator.choice import LatentState, view_probabilities
 from tfrec.data.simulator.truth import (
     STATES_FILE,
     load_config,
@@ -61,7 +61,7 @@ class Oracle:
             )
         self._config = load_config(path)
         self._demand = load_demand(path)
-        self._columns = _find_items(load_item_ids(path), item_ids, path)
+        self._columns = find_items(load_item_ids(path), item_ids, path)
         users, self._states = load_states(path)
         self._user_codes = {
             user: code for code, user in enumerate(users.dictionary.to_pylist())
@@ -86,20 +86,24 @@ class Oracle:
         Raises:
             ValueError: If the truth does not hold a query's user and time.
         """
-        places = self._find_states(sequences, queries, rows)
+        states = self.states_of(sequences, queries, rows)
         scores = np.empty((len(rows), len(self._columns)), np.float32)
         for begin in range(0, len(rows), _BATCH_SIZE):
-            batch = slice(begin, begin + _BATCH_SIZE)
-            states = self._states.take(places[batch])
+            batch = np.arange(begin, min(begin + _BATCH_SIZE, len(rows)))
             probabilities = view_probabilities(
-                states, self._demand, config=self._config
+                states.take(batch), self._demand, config=self._config
             )
             scores[batch] = probabilities[:, self._columns]
         return scores
 
-    def _find_states(
+    def states_of(
         self, sequences: EventSequences, queries: Queries, rows: np.ndarray
-    ) -> np.ndarray:
+    ) -> LatentState:
+        """Returns what the shoppers of the queries `rows` have in mind.
+
+        Raises:
+            ValueError: If the truth does not hold a query's user and time.
+        """
         user_ids = sequences.user_ids[queries.user_rows[rows]]
         times = np.asarray(queries.request_timestamps)[rows].astype(np.int64)
         codes = np.array([self._user_codes.get(u, -1) for u in user_ids], np.int64)
@@ -118,17 +122,21 @@ class Oracle:
                 "within its `truth_share` "
                 f"(from {self._config.truth_start_seconds} on)."
             )
-        return self._order[places]
+        return self._states.take(self._order[places])
 
 
 def _keys(user_codes: np.ndarray, times: np.ndarray) -> np.ndarray:
     return (user_codes.astype(np.int64) << _TIME_BITS) | times
 
 
-def _find_items(
+def find_items(
     shop_ids: Sequence[str], item_ids: Sequence[str], path: Path
 ) -> np.ndarray:
-    """Returns int64 `[len(item_ids)]`: place of each item in the shop's tables."""
+    """Returns int64 `[len(item_ids)]`: place of each item in the shop's tables.
+
+    Raises:
+        ValueError: If an item is not of this shop.
+    """
     places = {item_id: place for place, item_id in enumerate(shop_ids)}
     unknown = [item_id for item_id in item_ids if item_id not in places]
     if unknown:

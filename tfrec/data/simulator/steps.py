@@ -34,7 +34,7 @@ from tfrec.data.simulator.world import World, query_index
 
 _REPEAT_MATCH = 0.7  # Who returns to an item is at least this interested.
 _RESTOCK_MATCH = 3.0  # Who restocks came to buy.
-_LATER_SEARCH_SHARE = 0.15  # Searches within an intent, relative to its start.
+LATER_SEARCH_SHARE = 0.15  # Searches within an intent, relative to its start.
 _CLICK_PAUSE_SECONDS = 2  # From a list, or from the visit before, to a click.
 _MEAN_PAUSE_SECONDS = 20.0
 _MAX_PAUSE_SECONDS = 240.0
@@ -136,7 +136,7 @@ class _Chunk:
         funnel = draws[_FUNNEL : _FUNNEL + NUM_FUNNEL_DRAWS]
         visits = visit_items(match, shoppers.device, draws=funnel, config=config)
         share = config.search_probability * np.array(
-            [0.0, 0.0, 0.0, _LATER_SEARCH_SHARE, 1.0]
+            [0.0, 0.0, 0.0, LATER_SEARCH_SHARE, 1.0]
         )  # By branch: who follows a link or returns to an item does not search.
         searched = draws[_SEARCH] < share[views.branch]
         everyone = np.arange(len(shoppers.user))
