@@ -14,7 +14,8 @@ from benchmarks.ranking_rows import LAMBDAMART
 from tfrec.data.store import EventSequences
 from tfrec.models.ranking_features import cross_features
 from tfrec.models.ranking_model import RankingInputs, RankingModel
-from tfrec.models.recommender import RankedCandidates, TrainedRecommender
+from tfrec.models.recommender import TrainedRecommender
+from tfrec.models.recommender_interface import RankedCandidates
 from tfrec.schema import NUM_SPECIAL_INDICES
 from tfrec.training.ranking_batches import batch_spec, make_batch
 from tfrec.training.ranking_lists import RankingLists

@@ -23,7 +23,7 @@ from tfrec.config import ExperimentConfig
 from tfrec.config_file import save_config
 from tfrec.data.store import PreparedDataset
 from tfrec.models.final_order import build_final_order
-from tfrec.models.recommender import Recommender
+from tfrec.models.recommender_interface import Recommender
 from tfrec.run_record import CONFIG_FILE, SCHEMA_FILE, write_json
 from tfrec.schema import Schema
 

@@ -18,7 +18,7 @@ from tfrec.features.history import RequestLookups, build_request, items_of_event
 from tfrec.features.lookup import VocabularyLookup
 from tfrec.features.request import Request
 from tfrec.models.final_order import FinalOrder, ScoredCandidates
-from tfrec.models.recommender import RankedCandidates, Recommender
+from tfrec.models.recommender_interface import RankedCandidates, Recommender
 from tfrec.schema import (
     CANDIDATE_ITEM_IDS,
     CONTEXT_PREFIX,

@@ -19,7 +19,7 @@ from tfrec.config import (
 from tfrec.data.store import PreparedDataset
 from tfrec.data.vocabulary import Vocabulary
 from tfrec.features.request import Request
-from tfrec.models.recommender import RankedCandidates
+from tfrec.models.recommender_interface import RankedCandidates
 from tfrec.schema import AttributeKind, Schema
 from tfrec.text.wordpiece import WordPieceTokenizer
 from tfrec.text_config import TextConfig

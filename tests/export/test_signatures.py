@@ -12,7 +12,7 @@ from export.signatures import ServingModule
 from tests.export.conftest import Toy
 from tests.export.fakes import ITEM_IDS, FakeRecommender
 from tfrec.features.request import Request
-from tfrec.models.recommender import RankedCandidates
+from tfrec.models.recommender_interface import RankedCandidates
 from tfrec.schema import SignatureName
 
 HISTORY = {

@@ -15,7 +15,8 @@ from tests.models.toys import (
 from tfrec.config import RankingConfig
 from tfrec.features.request import Request
 from tfrec.models.ranking_model import RankingBatch, RankingInputs, RankingModel
-from tfrec.models.recommender import RankedCandidates, TrainedRecommender
+from tfrec.models.recommender import TrainedRecommender
+from tfrec.models.recommender_interface import RankedCandidates
 
 
 def make_ranking_model(**settings: Any) -> RankingModel:
