@@ -128,8 +128,15 @@ class RetrievalConfig(RegulariserConfig):
         ge=0,
         lt=1,
         description="Share of NDCG@10 on known items that items without a training "
-        "event may cost by being listed; they are held back until it is no more. None "
-        "leaves them where they are.",
+        "event may cost by being listed; their scores are moved until it is no more. "
+        "None leaves them where they are.",
+    )
+    new_items_per_ten: int = Field(
+        2,
+        ge=1,
+        le=10,
+        description="How many of every ten places those items may take, the last ones "
+        "of the ten; 10: any. Searches are not limited.",
     )
     query_text_dropout: float = Field(
         0.5,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfrec.models.new_item_places import keep_places
+from tfrec.models.new_item_places import NewItemLimit, keep_places
 
 RETRIEVAL = np.array([[-1.0, -2.0, -3.0, -4.0, -5.0]], np.float32)
 SCORES = np.array([[0.1, 0.9, 0.3, 0.2, 0.7]], np.float32)
@@ -87,3 +87,90 @@ def test_behind_a_score_of_zero_there_is_room():
         is_new=tf.constant([[False, False, True]]),
     ).numpy()
     assert found[0, 2] < 0.0
+
+
+NUM_ITEMS, FIRST_NEW = 60, 40
+
+
+def limited(
+    scores: np.ndarray,
+    *,
+    per_ten: int = 2,
+    history: list[list[int]] | None = None,
+    has_search: list[bool] | None = None,
+    num_known: int = FIRST_NEW,
+) -> np.ndarray:
+    is_new = np.arange(scores.shape[1] + 2) >= num_known + 2
+    met = history or [[0]] * len(scores)
+    searches = None if has_search is None else tf.constant(has_search)
+    limit = NewItemLimit(is_new, per_ten=per_ten)
+    return limit(
+        tf.constant(scores, tf.float32), tf.constant(met, tf.int32), searches
+    ).numpy()
+
+
+def listed(scores: np.ndarray) -> list[int]:
+    return np.argsort(-scores, kind="stable").tolist()
+
+
+def new_places(scores: np.ndarray, first_new: int = FIRST_NEW) -> list[int]:
+    """Returns the places, from 1, of new items in the list."""
+    return [n for n, i in enumerate(listed(scores), start=1) if i >= first_new]
+
+
+@pytest.mark.parametrize("per_ten", range(1, 10))
+def test_new_items_get_the_last_places_of_every_ten(per_ten):
+    rng = np.random.default_rng(per_ten)
+    scores = rng.normal(size=(5, NUM_ITEMS)).astype(np.float32)
+    scores[:, FIRST_NEW:] += 20.0
+    found = limited(scores, per_ten=per_ten)
+    np.testing.assert_array_equal(found[:, :FIRST_NEW], scores[:, :FIRST_NEW])
+    for row in range(5):
+        expected = [
+            10 * ten + 10 - per_ten + n + 1 for ten in range(3) for n in range(per_ten)
+        ]
+        places = new_places(found[row])
+        assert places[: 3 * per_ten] == expected[:20]
+        order = np.argsort(-scores[row, FIRST_NEW:])
+        assert [i for i in listed(found[row]) if i >= FIRST_NEW] == list(
+            order + FIRST_NEW
+        )
+
+
+def test_scores_are_never_raised_and_low_ones_stay():
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(8, NUM_ITEMS)).astype(np.float32)
+    scores[:, FIRST_NEW:] -= 1.0
+    found = limited(scores)
+    assert (found <= scores).all()
+    assert (found < scores).any()
+    # Where no more of them come in than may, nothing is changed.
+    few = scores.copy()
+    few[:, FIRST_NEW:] -= 2.0 + few[:, FIRST_NEW:].max(axis=1, keepdims=True)
+    np.testing.assert_array_equal(limited(few), few)
+
+
+def test_items_that_were_met_are_neither_known_nor_new():
+    scores = -np.arange(NUM_ITEMS, dtype=np.float32)[np.newaxis]
+    scores[0, FIRST_NEW:] += 100.0
+    met_new, met_known = FIRST_NEW, 0
+    found = limited(scores, history=[[met_new + 2, met_known + 2, 1, 0]])[0]
+    assert found[met_new] == scores[0, met_new]
+    unmet = [i for i in listed(found) if i not in {met_new, met_known}]
+    assert [i >= FIRST_NEW for i in unmet[:10]] == [False] * 8 + [True] * 2
+
+
+def test_searches_find_new_items_wherever_they_score():
+    scores = np.zeros((2, NUM_ITEMS), np.float32)
+    scores[:, :FIRST_NEW] = -np.arange(FIRST_NEW)
+    scores[:, FIRST_NEW:] = 1.0 + np.arange(NUM_ITEMS - FIRST_NEW)
+    found = limited(scores, has_search=[True, False])
+    np.testing.assert_array_equal(found[0], scores[0])
+    assert new_places(found[1])[:2] == [9, 10]
+
+
+def test_few_known_items_set_no_border():
+    scores = np.array([[-3.0, -1.0, -2.0]], np.float32)
+    np.testing.assert_array_equal(limited(scores, num_known=2), scores)
+    one = limited(np.append(-np.arange(9.0), 5.0)[np.newaxis], num_known=9)[0]
+    assert new_places(one, 9) == [9]

@@ -26,8 +26,10 @@ NUM_ITEMS, NUM_NEW = 40, 10
 COUNTS = np.concatenate([[0, 0], np.full(NUM_ITEMS, 5), np.zeros(NUM_NEW)])
 
 
-def with_budget(config: ExperimentConfig, budget: float | None) -> ExperimentConfig:
-    changes = {"new_item_budget": budget}
+def with_budget(
+    config: ExperimentConfig, budget: float | None, *, per_ten: int = 10
+) -> ExperimentConfig:
+    changes = {"new_item_budget": budget, "new_items_per_ten": per_ten}
     retrieval = config.retrieval.model_copy(update=changes)
     return config.model_copy(update={"retrieval": retrieval})
 
@@ -72,8 +74,9 @@ def test_new_items_get_what_room_the_budget_buys(config):
     assert costs[-1] > 0.1  # It is spent, too.
 
 
+@pytest.mark.parametrize("per_ten", [1, 2, 10])
 @pytest.mark.parametrize("transitions", [False, True])
-def test_the_cost_is_that_of_the_scores_the_model_gives(config, transitions):
+def test_the_cost_is_that_of_the_scores_the_model_gives(config, transitions, per_ten):
     """Counted again, from the scores of all items."""
     changes = {"transitions": transitions}
     retrieval = config.retrieval.model_copy(update=changes)
@@ -85,7 +88,11 @@ def test_the_cost_is_that_of_the_scores_the_model_gives(config, transitions):
         model.transition_mixture.set_followers(
             count_followers(sequences, config.experiment_schema, model.num_items)
         )
-    about = fit_new_item_logit(with_budget(config, 0.2), sequences, model, None)
+    config = with_budget(config, 0.2, per_ten=per_ten)
+    model.settings = config.retrieval
+    about = fit_new_item_logit(config, sequences, model, None)
+    if per_ten > 1:  # With one, the items met before fill the places above its.
+        assert about["ndcg_with"] < about["ndcg_without"]
     queries = build_queries(
         sequences, config.experiment_schema, split="validation", targets="next"
     )
@@ -152,12 +159,43 @@ def test_targets_that_are_new_are_not_asked_for(config):
 
 def test_ndcg_counts_new_items_that_the_boost_takes_past_the_target():
     places = Places(
-        np.array([0, 1, 10]), np.array([[1.0, 2.0], [0.5, np.inf], [0.0, 0.0]])
+        np.array([0, 1, 10]),
+        np.array([0, 1, 10]),
+        np.array([[1.0, 2.0], [0.5, np.inf], [0.0, 0.0]]),
     )
     ndcg = 1.0 / np.log2(np.arange(2.0, 12.0))
     assert places.ndcg(-np.inf) == pytest.approx((ndcg[0] + ndcg[1]) / 3)
     assert places.ndcg(1.0) == pytest.approx((ndcg[1] + ndcg[2]) / 3)
     assert places.ndcg(3.0) == pytest.approx((ndcg[2] + ndcg[2]) / 3)
+
+
+def test_ndcg_of_the_first_places_is_not_touched_by_a_limit():
+    places = Places(
+        np.array([7, 8, 8]), np.array([7, 8, 6]), np.array([[0.0, 0.0, 0.0]] * 3)
+    )
+    ndcg = 1.0 / np.log2(np.arange(2.0, 13.0))
+    ndcg[10:] = 0.0
+    # Two at most get ahead of the second; the third has met two that are ahead.
+    expected = (ndcg[7] + ndcg[10] + ndcg[8]) / 3
+    assert places.ndcg(1.0, per_ten=2) == pytest.approx(expected)
+    assert places.ndcg(1.0) == pytest.approx((ndcg[10] * 3) / 3)
+
+
+def test_a_limit_lets_new_items_be_pulled_ahead_a_little(config):
+    """Even where they would come in by themselves, the limit bounds what it costs."""
+    about = {
+        per_ten: fit_new_item_logit(
+            with_budget(config, 0.99, per_ten=per_ten),
+            shoppers(),
+            build_model(config),
+            None,
+        )
+        for per_ten in (1, 2, 10)
+    }
+    assert about[1]["logit"] == about[2]["logit"] == 1.0
+    assert about[10]["logit"] == 0.0
+    cost = {n: 1.0 - a["ndcg_with"] / a["ndcg_without"] for n, a in about.items()}
+    assert 0.0 <= cost[1] < cost[2] < cost[10]
 
 
 def test_items_without_a_text_cannot_stand_in(config):

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfrec.features.request import Request
 from tfrec.models.final_order import FinalOrder, ScoredCandidates
 from tfrec.models.history_search import newest_events
-from tfrec.models.new_item_places import keep_places
+from tfrec.models.new_item_places import TEN, NewItemLimit, keep_places
 from tfrec.models.ranking_model import RankingInputs, RankingModel
 from tfrec.models.recommender_interface import (
     BehaviourForecast,
@@ -70,22 +70,34 @@ class TrainedRecommender(tf.Module):
         self._match_texts = (
             None if match_texts is None else tf.Variable(match_texts, trainable=False)
         )
-        self._is_new = self._new_items()
+        self._limit_new_items = self._new_item_limit()
+        self._is_new = self._unranked_items()
         self._forget_texts()
 
-    def _new_items(self) -> tf.Tensor | None:
+    def _new_items(self) -> np.ndarray:
+        """Returns bool `[num_items + 2]`: items that get their room by a budget."""
+        has_room = self.retrieval.settings.new_item_budget is not None
+        has_room &= self.retrieval.candidate_tower.has_content
+        is_new = ~self.retrieval.is_known & has_room
+        is_new[:NUM_SPECIAL_INDICES] = False
+        return is_new
+
+    def _new_item_limit(self) -> NewItemLimit | None:
+        is_new, per_ten = self._new_items(), self.retrieval.settings.new_items_per_ten
+        if not is_new.any() or per_ten == TEN:
+            return None
+        return NewItemLimit(is_new, per_ten=per_ten)
+
+    def _unranked_items(self) -> tf.Tensor | None:
         """Returns bool `[num_items + 2]`; None where no item keeps its place.
 
         What turned up after the training of retrieval may stand near others by now:
         ranking knows it then, see `RankingModel.set_frozen`.
         """
-        has_room = self.retrieval.settings.new_item_budget is not None
-        has_room &= self.retrieval.candidate_tower.has_content
-        if self.ranking is None or not has_room:
+        if self.ranking is None:
             return None
         met = self.ranking.near.item_index.numpy().any(axis=1)
-        is_new = ~self.retrieval.is_known & ~met
-        is_new[:NUM_SPECIAL_INDICES] = False
+        is_new = self._new_items() & ~met
         return tf.constant(is_new) if is_new.any() else None
 
     def _forget_texts(self) -> None:
@@ -157,8 +169,15 @@ class TrainedRecommender(tf.Module):
             request = newest_events(request, length)
         if self.text_reader is not None:
             request = _with_texts(request, self.text_reader)
-        return self.retrieval.encode(
+        encoded = self.retrieval.encode(
             request, self._item_vectors, self._texts, self._match_texts
+        )
+        search = request.query_text
+        return encoded._replace(
+            history=request.item_index,
+            has_search=None
+            if isinstance(search, tuple)
+            else tf.reduce_any(search != 0.0, axis=1),
         )
 
     def retrieval_scores(self, request: Request) -> tf.Tensor:
@@ -166,8 +185,25 @@ class TrainedRecommender(tf.Module):
         return self.scores_of(self.encode(request))
 
     def scores_of(self, encoded: EncodedQueries) -> tf.Tensor:
-        """Returns log-probabilities over the catalogue of encoded queries."""
-        return self.retrieval.scores(encoded, self._candidates, self._bias)
+        """Returns log-probabilities over the catalogue of encoded queries.
+
+        Those of new items are lower where they would take more places of a list than
+        `retrieval.new_items_per_ten`.
+        """
+        scores = self.retrieval.scores(encoded, self._candidates, self._bias)
+        return self._with_new_items_limited(scores, encoded)
+
+    def _with_new_items_limited(
+        self, scores: tf.Tensor, encoded: EncodedQueries
+    ) -> tf.Tensor:
+        if self._limit_new_items is None:
+            return scores
+        if encoded.history is None:
+            raise ValueError(
+                "`encoded` must tell which items were met. Received: history=None. Use "
+                "what `encode` of the recommender gives."
+            )
+        return self._limit_new_items(scores, encoded.history, encoded.has_search)
 
     def rank(
         self,

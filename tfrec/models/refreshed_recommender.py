@@ -48,10 +48,11 @@ class RefreshedRecommender(TrainedRecommender):
         score(i) = s(i) - logsumexp over the items j of the training of s'(j)
 
     where s are logits and s' those of the items *as they were trained*; transitions
-    are mixed in after that, and know no new item. A new item so has
-    the log of its weight relative to the trained catalogue; `exp` of a row sums to
-    1 over that one. (Over today's catalogue, every new item would lower the scores
-    of all, and so move the input of the ranking model.)
+    are mixed in after that, and know no new item. A new item so has the log of its
+    weight relative to the trained catalogue, or less, where it would take too many
+    places (`NewItemLimit`); `exp` of a row sums to 1 over that one. (Over today's
+    catalogue, every new item would lower the scores of all, and so move the input of
+    the ranking model.)
 
     Args:
         trained: The recommender as it was trained.
@@ -118,9 +119,9 @@ class RefreshedRecommender(TrainedRecommender):
             before += self._replaced_bias
             trained = tf.concat([trained + self._mask, before], axis=1)
         scores = logits - tf.reduce_logsumexp(trained, axis=1, keepdims=True)
-        if encoded.transitions is None:
-            return scores
-        return encoded.transitions.mixed_with(scores)
+        if encoded.transitions is not None:
+            scores = encoded.transitions.mixed_with(scores)
+        return self._with_new_items_limited(scores, encoded)
 
 
 def copy_weights(

@@ -54,9 +54,15 @@ class EncodedQueries(NamedTuple):
             `TextMatch`; None where the model has none.
         transitions: What came next after the newest items; None where the model has
             no `TransitionMixture`.
+        history: int32 `[num_queries, num_events]`, item index of the events of a
+            request; None in training.
+        has_search: bool `[num_queries]`, whether a request searches; None where the
+            model reads no searches, and in training.
     """
 
     embeddings: tf.Tensor
     repeats: RepeatLogits | None
     match: tf.Tensor | None = None
     transitions: Transitions | None = None
+    history: tf.Tensor | None = None
+    has_search: tf.Tensor | None = None

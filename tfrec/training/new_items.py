@@ -12,6 +12,7 @@ from tfrec.data.store import EventSequences
 from tfrec.evaluation.model_scorers import RetrievalScorer, spec_of
 from tfrec.evaluation.protocols import EvaluationQueries, build_queries
 from tfrec.features.request import Request
+from tfrec.models.new_item_places import TEN, met_items
 from tfrec.models.new_items import TextNeighbours
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalModel
@@ -24,6 +25,7 @@ _MAX_QUERIES = 8_000
 _BATCH_SIZE = 128
 _MIN_HITS = 100  # Targets in the list: with fewer its NDCG says nothing.
 _LOWEST = -30.0  # A factor of e^-30 moves every item to the end.
+_HIGHEST = 1.0
 _NUM_HALVINGS = 40
 
 
@@ -52,16 +54,22 @@ class Places(NamedTuple):
 
     Attributes:
         rank: int64 `[num_queries]`, known items ahead of the target or level with it.
+        behind: int64 `[num_queries]`, of these, items that the shopper has not met.
         gaps: float32 `[num_queries, K]`, score of the target minus those of the best
             new items, smallest first; inf where there are fewer.
     """
 
     rank: np.ndarray
+    behind: np.ndarray
     gaps: np.ndarray
 
-    def ndcg(self, logit: float) -> float:
-        """Returns the mean NDCG@K with `logit` added to the scores of new items."""
-        rank = self.rank + (self.gaps <= logit).sum(axis=1)
+    def ndcg(self, logit: float, *, per_ten: int = TEN) -> float:
+        """Returns the mean NDCG@K with `logit` added to the scores of new items.
+
+        Of K places they take the last `per_ten` at most, see `NewItemLimit`.
+        """
+        ahead = (self.gaps[:, :per_ten] <= logit).sum(axis=1)
+        rank = self.rank + np.where(self.behind >= TEN - per_ten, ahead, 0)
         return float(np.where(rank < K, 1.0 / np.log2(rank + 2.0), 0.0).mean())
 
 
@@ -71,14 +79,15 @@ def fit_new_item_logit(
     model: RetrievalModel,
     text_reader: TextReader | None,
 ) -> dict[str, float]:
-    """Holds new items back until they cost no more than `retrieval.new_item_budget`.
+    """Moves new items until they cost what `retrieval.new_item_budget` allows.
 
     Nothing in training tells how high the scores of items may be that are never in the
     softmax. Where texts or attributes bring them between the known ones, how much room
     they get is a choice, not an estimate: the share of NDCG@10 that validation targets
-    among known items may lose to new items in the list. They are only held back: pulled
-    ahead from far behind, they would all stand close to the border, and a little more
-    training could let them over it.
+    among known items may lose to new items in the list, which are `new_items_per_ten`
+    at most. Where those are few, new items may be pulled ahead, too, by a factor of e:
+    from further behind all of them would stand close to the border, and a little more
+    training could let them over it. Without such a limit they are only held back.
 
     New are the catalogue's items without a training event. Where they are few, as in a
     catalogue made from the log, known ones picked by seed stand in for them, without
@@ -91,7 +100,7 @@ def fit_new_item_logit(
         text_reader: Reads texts of histories.
 
     Returns:
-        `logit` (added to those of new items, 0 at most), `ndcg_without` (lists of known
+        `logit` (added to those of new items, 1 at most), `ndcg_without` (lists of known
         items alone), `ndcg_with`, and `num_new`: with more it costs more. Empty
         without a budget, without texts and attributes, or with fewer than a hundred
         validation targets in the lists.
@@ -115,12 +124,13 @@ def fit_new_item_logit(
     if (places.rank < K).sum() < _MIN_HITS:
         return {}
     without = places.ndcg(-np.inf)
-    low, high = _LOWEST, 0.0
-    if places.ndcg(high) >= (1.0 - budget) * without:
+    per_ten = config.retrieval.new_items_per_ten
+    low, high = _LOWEST, _HIGHEST if per_ten < TEN else 0.0
+    if places.ndcg(high, per_ten=per_ten) >= (1.0 - budget) * without:
         low = high
     for _ in range(_NUM_HALVINGS):
         middle = (low + high) / 2.0
-        if places.ndcg(middle) >= (1.0 - budget) * without:
+        if places.ndcg(middle, per_ten=per_ten) >= (1.0 - budget) * without:
             low = middle
         else:
             high = middle
@@ -128,7 +138,7 @@ def fit_new_item_logit(
     return {
         "logit": low,
         "ndcg_without": without,
-        "ndcg_with": places.ndcg(low),
+        "ndcg_with": places.ndcg(low, per_ten=per_ten),
         "num_new": int(is_new.sum()),
     }
 
@@ -207,7 +217,7 @@ def _find_places(
             tf.TensorSpec([None], tf.int32),
         ]
     )
-    def find(request: Request, targets: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def find(request: Request, targets: tf.Tensor) -> tuple[tf.Tensor, ...]:
         encoded = recommender.encode(request)
         logits = model.logits(encoded, keys, bias)
         # As served: new items have no part in the transitions, and what they have of
@@ -218,21 +228,23 @@ def _find_places(
             transitions = encoded.transitions.without(tf.constant(is_new))
             scores = transitions.mixed_with(scores)
         own = tf.gather(scores, targets - NUM_SPECIAL_INDICES, batch_dims=1)
-        seen = _seen(request.item_index, num_items=model.num_items)
+        seen = met_items(request.item_index, num_items=model.num_items)
         # What was met already is not new, and not listed where met items are not.
         hidden = seen if config.evaluation.exclude_seen else seen & new
         scores = tf.where(hidden, -np.inf, scores)
         is_ahead = tf.logical_and(scores >= own[:, tf.newaxis], tf.logical_not(new))
         itself = tf.one_hot(targets - NUM_SPECIAL_INDICES, model.num_items, True, False)
-        ahead = tf.math.count_nonzero(is_ahead & ~itself, axis=1)
+        is_ahead &= ~itself
+        ahead = tf.math.count_nonzero(is_ahead, axis=1)
+        unmet = tf.math.count_nonzero(is_ahead & tf.logical_not(seen), axis=1)
         best = tf.math.top_k(tf.where(new, scores, -np.inf), num_new).values
-        return ahead, own[:, tf.newaxis] - best
+        return ahead, unmet, own[:, tf.newaxis] - best
 
     targets = queries.positive_items[queries.positive_offsets[:-1]]
     parts = np.array_split(
         np.arange(queries.num_queries), -(-queries.num_queries // _BATCH_SIZE)
     )
-    found: Sequence[tuple[tf.Tensor, tf.Tensor]] = [
+    found: Sequence[tuple[tf.Tensor, ...]] = [
         find(
             scorer.requests(sequences, queries, part),
             tf.constant(targets[part], tf.int32),
@@ -240,16 +252,8 @@ def _find_places(
         for part in track(parts, "Make room for new items", transient=True)
     ]
     return Places(
-        np.concatenate([rank.numpy() for rank, _ in found]),
-        np.concatenate([gaps.numpy() for _, gaps in found]),
+        *(
+            np.concatenate([batch.numpy() for batch in batches])
+            for batches in zip(*found, strict=True)
+        )
     )
-
-
-def _seen(item_index: tf.Tensor, *, num_items: int) -> tf.Tensor:
-    """Returns bool `[batch_size, num_items]` of the items of histories."""
-    places = tf.where(item_index >= NUM_SPECIAL_INDICES)  # [num_events, 2], int64
-    column = tf.gather_nd(item_index, places) - NUM_SPECIAL_INDICES
-    cells = tf.stack([places[:, 0], tf.cast(column, tf.int64)], axis=1)
-    shape = tf.stack([tf.shape(item_index)[0], num_items])
-    none = tf.zeros(shape, tf.bool)
-    return tf.tensor_scatter_nd_update(none, cells, tf.ones_like(column, tf.bool))
