@@ -12,7 +12,7 @@ import pytest
 from tfrec.config import AttributeConfig, DataConfig, ItemColumns, TableConfig
 from tfrec.data.changed_catalogue import read_changed_items, read_removed_ids
 from tfrec.data.refreshed import RefreshedDataset, change_catalogue
-from tfrec.data.store import RETIRED, PreparedDataset
+from tfrec.data.store import FORMAT_VERSION, RETIRED, PreparedDataset
 from tfrec.schema import AttributeKind
 
 
@@ -155,7 +155,11 @@ def test_unknown_removed_items_do_not_stop_items_that_are_given(catalogue):
 def test_dataset_says_what_differs_from_the_training(catalogue, tmp_path):
     pq.write_table(catalogue, tmp_path / "items.parquet")
     schema = make_data().build_schema().to_json()
-    manifest = {"format_version": 1, "schema": schema, "counts": {"users": 4}}
+    manifest = {
+        "format_version": FORMAT_VERSION,
+        "schema": schema,
+        "counts": {"users": 4},
+    }
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     trained = PreparedDataset(tmp_path)
     assert not trained.retired.any()

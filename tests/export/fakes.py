@@ -16,7 +16,7 @@ from tfrec.config import (
     ExportConfig,
     TableConfig,
 )
-from tfrec.data.store import PreparedDataset
+from tfrec.data.store import FORMAT_VERSION, PreparedDataset
 from tfrec.data.vocabulary import Vocabulary
 from tfrec.features.request import Request
 from tfrec.models.recommender_interface import RankedCandidates
@@ -71,7 +71,7 @@ def write_dataset(root: Path, config: ExperimentConfig) -> PreparedDataset:
     path = root / "prepared"
     (path / "vocabularies").mkdir(parents=True)
     manifest = {
-        "format_version": 1,
+        "format_version": FORMAT_VERSION,
         "schema": config.data.build_schema().to_json(),
         "counts": {"events": 70, "users": 9, "items": len(ITEM_IDS)},
     }
