@@ -40,8 +40,16 @@ from tfrec.data.readers import find_files
 from tfrec.run_record import CONFIG_FILE
 
 _PROGRAM = "python -m benchmarks.cold_items"
-# What may differ between a run without and one with the cold items.
-_FREE = ("name", "data.events.paths", "evaluation", "export")
+# What may differ between a run without and one with the cold items; what new items are
+# given is no part of training, and worth nothing where there are none.
+_FREE = (
+    "name",
+    "data.events.paths",
+    "evaluation",
+    "export",
+    "retrieval.new_item_budget",
+    "retrieval.new_items_per_ten",
+)
 _SET_HERE = ("seed", "run_dir", "data.prepared_dir")
 
 

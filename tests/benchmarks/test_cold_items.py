@@ -271,6 +271,9 @@ def test_full_runs_must_fit_the_seeds_and_the_configuration(config, tmp_path, ca
     assert "expected [0, 1, 2]" in capsys.readouterr().err
     assert cold_items.main([*argv, "--retrieval.dropout", "0.5"]) == 1
     assert "retrieval.dropout=0.0 (wanted 0.5)" in capsys.readouterr().err
+    # What the new items are given is not trained.
+    assert cold_items.main([*argv, "--retrieval.new_item_budget", "0.03"]) == 1
+    assert "expected [0, 1, 2]" in capsys.readouterr().err
 
 
 def test_log_that_is_no_sequences_file_is_refused(config, tmp_path, capsys):
