@@ -10,9 +10,9 @@ SIGINT and SIGTERM stop the server after the running requests.
 
 import argparse
 import logging
+import queue
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,11 +111,13 @@ def _serve(options: argparse.Namespace) -> int:
         grace_seconds=options.grace_seconds,
         max_message_bytes=options.max_message_mb * 2**20,
     ) as server:
-        stop = threading.Event()
+        # No `threading.Event`: a handler runs between two steps of this thread, and
+        # would wait for ever for the lock that `wait` holds meanwhile.
+        received: queue.SimpleQueue[int] = queue.SimpleQueue()
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
+            signal.signal(number, lambda number, _: received.put(number))
         print(f"LISTENING {options.host} {server.port}", flush=True)
-        stop.wait()
+        received.get()
     return 0
 
 
