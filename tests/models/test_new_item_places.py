@@ -99,13 +99,17 @@ def limited(
     history: list[list[int]] | None = None,
     has_search: list[bool] | None = None,
     num_known: int = FIRST_NEW,
+    lift: float = 0.0,
 ) -> np.ndarray:
     is_new = np.arange(scores.shape[1] + 2) >= num_known + 2
     met = history or [[0]] * len(scores)
     searches = None if has_search is None else tf.constant(has_search)
     limit = NewItemLimit(is_new, per_ten=per_ten)
     return limit(
-        tf.constant(scores, tf.float32), tf.constant(met, tf.int32), searches
+        tf.constant(scores, tf.float32),
+        tf.constant(met, tf.int32),
+        searches,
+        lift=tf.constant(lift),
     ).numpy()
 
 
@@ -164,9 +168,18 @@ def test_searches_find_new_items_wherever_they_score():
     scores = np.zeros((2, NUM_ITEMS), np.float32)
     scores[:, :FIRST_NEW] = -np.arange(FIRST_NEW)
     scores[:, FIRST_NEW:] = 1.0 + np.arange(NUM_ITEMS - FIRST_NEW)
-    found = limited(scores, has_search=[True, False])
+    found = limited(scores, has_search=[True, False], lift=0.5)
     np.testing.assert_array_equal(found[0], scores[0])
     assert new_places(found[1])[:2] == [9, 10]
+
+
+def test_lifted_items_come_closer_and_no_further_than_they_may():
+    scores = -np.arange(NUM_ITEMS, dtype=np.float32)[np.newaxis]
+    assert new_places(limited(scores, lift=0.0)[0])[0] == FIRST_NEW + 1
+    lifted = limited(scores, lift=25.5)[0]
+    assert new_places(lifted)[0] == FIRST_NEW + 1 - 25
+    np.testing.assert_array_equal(lifted[:FIRST_NEW], scores[0, :FIRST_NEW])
+    assert new_places(limited(scores, lift=100.0)[0])[:4] == [9, 10, 19, 20]
 
 
 def test_few_known_items_set_no_border():

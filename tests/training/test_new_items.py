@@ -118,7 +118,11 @@ def test_only_the_logit_of_new_items_moves(config):
     before = [w.numpy() for w in model.weights]
     about = fit_new_item_logit(config, shoppers(), model, None)
     for weight, value in zip(model.weights, before, strict=True):
-        expected = about["logit"] if weight is model.new_item_logit else value
+        expected = value
+        if weight is model.new_item_logit:
+            expected = about["logit"]
+        if weight is model.new_item_lift:
+            expected = about["lift"]
         np.testing.assert_allclose(weight, expected, rtol=1e-6)
 
 
@@ -192,8 +196,9 @@ def test_a_limit_lets_new_items_be_pulled_ahead_a_little(config):
         )
         for per_ten in (1, 2, 10)
     }
-    assert about[1]["logit"] == about[2]["logit"] == 1.0
-    assert about[10]["logit"] == 0.0
+    assert about[1]["lift"] == about[2]["lift"] == 1.0
+    assert about[10]["lift"] == 0.0
+    assert {a["logit"] for a in about.values()} == {0.0}  # That of searches.
     cost = {n: 1.0 - a["ndcg_with"] / a["ndcg_without"] for n, a in about.items()}
     assert 0.0 <= cost[1] < cost[2] < cost[10]
 

@@ -21,7 +21,7 @@ class CatalogueModel(TrainableModel):
     An item that training never saw has the id and the bias of the unknown item. To its
     vector is added the mean vector of the known items whose texts are most like its own
     (`find_text_neighbours`), to its bias what theirs is above the mean, and
-    `new_item_logit`, which is fitted last (`tfrec.training.new_items`).
+    `new_item_logit` and `new_item_lift`, fitted last (`tfrec.training.new_items`).
 
     Args:
         config: The model's configuration.
@@ -74,6 +74,9 @@ class CatalogueModel(TrainableModel):
         # Not a row of the above: those may be trained, and this one is a choice.
         self.new_item_logit = self.add_weight(
             name="new_item_logit", shape=(), initializer="zeros", trainable=False
+        )
+        self.new_item_lift = self.add_weight(  # Where `NewItemLimit` holds, above that.
+            name="new_item_lift", shape=(), initializer="zeros", trainable=False
         )
         # Items without a training event teach nothing but "never". Where something
         # else than the id tells items apart, they are left out.

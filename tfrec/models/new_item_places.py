@@ -20,11 +20,12 @@ class NewItemLimit:
     best known items are surer than any new one.
 
     With n of ten, the r-th best new item (from 0) has at least (10 - n) (r // n + 1)
-    known ones ahead of it. Whoever scores too high is put just behind those; scores are
-    never raised. Items that the shopper has met count neither as known nor as new: they
-    stand where they are, in a list with or without them. A search is for what it says:
-    its scores are left as they are. The first thirty places are shared out; the new
-    items that come behind them are lowered alike.
+    known ones ahead of it. Whoever scores too high is put just behind those. Since that
+    bounds what they can cost, all new items may be lifted first. Items that the shopper
+    has met count neither as known nor as new: they stand where they are, in a list with
+    or without them. A search is for what it says: its scores are left as they are. The
+    first thirty places are shared out; the new items that come behind them are lowered
+    alike.
 
     Args:
         is_new: bool `[num_items + 2]`, what training never saw.
@@ -46,20 +47,26 @@ class NewItemLimit:
         self._per_ten = per_ten
 
     def __call__(
-        self, scores: tf.Tensor, history: tf.Tensor, has_search: tf.Tensor | None
+        self,
+        scores: tf.Tensor,
+        history: tf.Tensor,
+        has_search: tf.Tensor | None,
+        *,
+        lift: tf.Tensor,
     ) -> tf.Tensor:
-        """Returns scores of which those of new items may be lower.
+        """Returns scores of which those of new items may differ.
 
         Args:
             scores: float32 `[batch_size, num_items]`, finite.
             history: int32 `[batch_size, num_events]`, item index; 0 and 1 are none.
             has_search: bool `[batch_size]`; None where nobody searches.
+            lift: float32 scalar, added to the scores of new items before.
         """
         is_met = met_items(history, num_items=self._num_items)
         known = tf.where(self._is_new | is_met, -np.inf, scores)
         ahead = tf.math.top_k(known, self._num_ahead).values
         own = tf.gather(tf.where(is_met, -np.inf, scores), self._columns, axis=1)
-        limited = self._below(own, ahead)
+        limited = self._below(own + lift, ahead)
         limited = tf.gather(limited, self._place, axis=1)
         is_limited = self._is_new & tf.logical_not(is_met)
         if has_search is not None:

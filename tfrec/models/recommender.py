@@ -187,7 +187,7 @@ class TrainedRecommender(tf.Module):
     def scores_of(self, encoded: EncodedQueries) -> tf.Tensor:
         """Returns log-probabilities over the catalogue of encoded queries.
 
-        Those of new items are lower where they would take more places of a list than
+        Those of new items are moved so that they take no more places of a list than
         `retrieval.new_items_per_ten`.
         """
         scores = self.retrieval.scores(encoded, self._candidates, self._bias)
@@ -203,7 +203,12 @@ class TrainedRecommender(tf.Module):
                 "`encoded` must tell which items were met. Received: history=None. Use "
                 "what `encode` of the recommender gives."
             )
-        return self._limit_new_items(scores, encoded.history, encoded.has_search)
+        return self._limit_new_items(
+            scores,
+            encoded.history,
+            encoded.has_search,
+            lift=tf.convert_to_tensor(self.retrieval.new_item_lift),
+        )
 
     def rank(
         self,

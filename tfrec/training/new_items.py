@@ -96,11 +96,12 @@ def fit_new_item_logit(
     Args:
         config: Of the experiment.
         sequences: All events.
-        model: Trained; its `new_item_logit` is set, nothing else.
+        model: Trained; its `new_item_logit` and `new_item_lift` are set, nothing else.
         text_reader: Reads texts of histories.
 
     Returns:
-        `logit` (added to those of new items, 1 at most), `ndcg_without` (lists of known
+        `logit` (added to those of new items, 0 at most), `lift` (added beside it where
+        they are limited, so that both are 1 at most), `ndcg_without` (lists of known
         items alone), `ndcg_with`, and `num_new`: with more it costs more. Empty
         without a budget, without texts and attributes, or with fewer than a hundred
         validation targets in the lists.
@@ -116,7 +117,7 @@ def fit_new_item_logit(
     queries = _known_targets(config, sequences, is_new)
     if queries.num_queries < _MIN_HITS or not is_new.any():
         return {}
-    model.new_item_logit.assign(0.0)
+    model.new_item_logit.assign(0.0)  # Places are those of the logits without it.
     catalogue = _Catalogue(
         is_new, model.candidate_keys(neighbours), model.item_bias(neighbours)
     )
@@ -125,22 +126,37 @@ def fit_new_item_logit(
         return {}
     without = places.ndcg(-np.inf)
     per_ten = config.retrieval.new_items_per_ten
-    low, high = _LOWEST, _HIGHEST if per_ten < TEN else 0.0
-    if places.ndcg(high, per_ten=per_ten) >= (1.0 - budget) * without:
-        low = high
+    least = (1.0 - budget) * without
+    # Searches are not limited, so for them the budget holds anywhere in the list.
+    anywhere = _highest_logit(places, least, per_ten=TEN, highest=0.0)
+    limited = anywhere
+    if per_ten < TEN:
+        limited = _highest_logit(places, least, per_ten=per_ten, highest=_HIGHEST)
+    model.new_item_logit.assign(anywhere)
+    model.new_item_lift.assign(limited - anywhere)
+    return {
+        "logit": anywhere,
+        "lift": limited - anywhere,
+        "ndcg_without": without,
+        "ndcg_with": places.ndcg(limited, per_ten=per_ten),
+        "num_new": int(is_new.sum()),
+    }
+
+
+def _highest_logit(
+    places: Places, least: float, *, per_ten: int, highest: float
+) -> float:
+    """Returns the highest logit of new items at which NDCG is not below `least`."""
+    low, high = _LOWEST, highest
+    if places.ndcg(high, per_ten=per_ten) >= least:
+        return high
     for _ in range(_NUM_HALVINGS):
         middle = (low + high) / 2.0
-        if places.ndcg(middle, per_ten=per_ten) >= (1.0 - budget) * without:
+        if places.ndcg(middle, per_ten=per_ten) >= least:
             low = middle
         else:
             high = middle
-    model.new_item_logit.assign(low)
-    return {
-        "logit": low,
-        "ndcg_without": without,
-        "ndcg_with": places.ndcg(low, per_ten=per_ten),
-        "num_new": int(is_new.sum()),
-    }
+    return low
 
 
 class _Catalogue(NamedTuple):
