@@ -57,7 +57,12 @@ class TextConfig(FrozenConfig):
         min_length=1,
         description="Read as the text of an item: `title` and item attributes.",
     )
-    max_length: int = Field(32, ge=3, description="Tokens of one text at most.")
+    max_length: int = Field(
+        32,
+        ge=3,
+        description="Tokens of one text at most; of `sequence: single` it is "
+        "`sequence_tokens`, for items and searches, too.",
+    )
     pooling: Literal["mean", "cls", "attention"] = Field(
         "mean", description="How the states of the tokens become one vector."
     )
@@ -121,6 +126,16 @@ class TextConfig(FrozenConfig):
                 "`text.sequence=single` needs `text.training=frozen`: the joined texts "
                 f"are encoded ahead. Received: training={self.training}. Choose "
                 "`sequence=multi`, or freeze the encoder."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _budget_of_a_sequence(self) -> Self:
+        if self.sequence == "single" and self.sequence_tokens < self.max_length:
+            raise ValueError(
+                "`text.sequence_tokens` must be at least `text.max_length` with "
+                f"`text.sequence=single`. Received: {self.sequence_tokens} and "
+                f"{self.max_length}. Raise the first or lower the second."
             )
         return self
 

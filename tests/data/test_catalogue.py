@@ -101,6 +101,28 @@ def test_the_last_row_of_an_item_counts(prepare_with_items: Prepare) -> None:
     assert dataset.manifest["dropped"]["items"] == {"earlier row of the same item": 1}
 
 
+def test_words_for_nothing_are_no_title_and_no_attribute(
+    prepare_with_items: Prepare,
+) -> None:
+    items = "item_id,title,brand\na,NaN,null\nb,\\N,None\nc,Null lamp,nan\n"
+    items += "d,<NA>,Nulls\n"
+
+    dataset = prepare_with_items(
+        [("u", "a", 1)],
+        items,
+        item_columns={"title": "title"},
+        item_attributes=[{"name": "brand"}],
+    )
+
+    assert column(dataset, "title") == {
+        "a": None,
+        "b": None,
+        "c": "Null lamp",
+        "d": None,
+    }
+    assert column(dataset, "brand") == {"a": None, "b": None, "c": None, "d": "Nulls"}
+
+
 def test_items_without_an_id_are_rejects_of_their_table(
     prepare_with_items: Prepare,
 ) -> None:

@@ -218,6 +218,22 @@ def test_another_configuration_is_an_error_that_names_the_difference(
     assert again.manifest["data_config"]["session_gap_minutes"] == 5
 
 
+def test_overwriting_keeps_vectors_of_texts_and_drops_the_shops_own_encoder(
+    write_csv: Any, make_config: Any
+) -> None:
+    path = write_csv("events.csv", [("u", "a", 1)], ("user_id", "item_id", "timestamp"))
+    texts = prepare(make_config(path)).path / "text"
+    for name in ("0f3c", "scratch", "scratch-hidden-12"):
+        (texts / name).mkdir(parents=True)
+        (texts / name / "file").write_text(name)
+
+    again = prepare(make_config(path, session_gap_minutes=5), overwrite=True)
+
+    assert [child.name for child in (again.path / "text").iterdir()] == ["0f3c"]
+    assert (again.path / "text" / "0f3c" / "file").read_text() == "0f3c"
+    assert not list(again.path.parent.glob(".*old*"))
+
+
 def test_a_changed_file_is_an_error_that_names_it(
     write_csv: Any, make_config: Any
 ) -> None:

@@ -118,6 +118,14 @@ def test_texts_become_tokens_as_wide_as_the_longest(models: dict[str, str]) -> N
     assert short.token_ids.shape == (1, 3)
 
 
+def test_more_tokens_than_the_preprocessor_gives_are_refused(
+    models: dict[str, str],
+) -> None:
+    build(models, max_length=SEQUENCE_LENGTH)
+    with pytest.raises(ValueError, match="`text.max_length` must be at most 10.*11"):
+        build(models, max_length=SEQUENCE_LENGTH + 1)
+
+
 def test_mean_pooling_is_over_the_states_of_real_tokens(models: dict[str, str]) -> None:
     vectors = build(models).encode(tf.constant(TEXTS)).numpy()
     for row in range(len(TEXTS)):

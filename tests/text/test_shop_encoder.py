@@ -15,6 +15,7 @@ from tfrec.config import ExperimentConfig
 from tfrec.data.store import EventSequences, PreparedDataset
 from tfrec.text import shop_encoder
 from tfrec.text.shop_texts import ShopTexts, load_shop_texts
+from tfrec.text_config import TextConfig
 
 TITLES = ["desk lamp with dimmer", "", "oak chair", "red wool sock"]
 
@@ -114,6 +115,22 @@ def test_trained_models_are_not_given_another_encoder(
         load_shop_texts(config(), dataset(tmp_path), sequences(), is_trained=True)
 
 
+def test_pseudo_searches_are_words_of_titles_not_of_markup(
+    asked: Asked, tmp_path: Path
+) -> None:
+    marked = dataset(tmp_path)
+    titles = ['<p class="big" id=x>Red&nbsp;lamp</p>', "Oak<br>chair", "<br>", ""]
+    marked.items = pa.table({"item_id": list("abcd"), "title": titles})
+    texts = load_shop_texts(config(), marked, sequences())
+    assert texts is not None
+    assert texts.pseudo_searches is not None
+    for search, title in zip(
+        texts.pseudo_searches, ["", "", "Red lamp", "Oak chair", "", ""], strict=True
+    ):
+        assert search in title
+        assert bool(search) == bool(title)
+
+
 def test_the_seed_of_a_run_reaches_adapters_and_pseudo_searches(
     asked: Asked, tmp_path: Path
 ) -> None:
@@ -125,3 +142,31 @@ def test_the_seed_of_a_run_reaches_adapters_and_pseudo_searches(
         assert asked.seed == seed
     assert found[0] == found[1]
     assert found[0] != found[2]
+
+
+def test_single_sequences_have_one_length_for_all_texts(tmp_path: Path) -> None:
+    built = []
+
+    def build(settings: Any, **kwargs: Any) -> Letters:
+        built.append(settings.max_length)
+        return Letters()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shop_encoder, "build_text_encoder", build)
+        for sequence in ("none", "multi", "single"):
+            text = TextConfig(
+                encoder="scratch",
+                model=None,
+                max_length=12,
+                sequence=sequence,
+                sequence_tokens=16,
+            )
+            shop_encoder.build_shop_encoder(text, dataset(tmp_path), list, seed=0)
+    assert built == [12, 12, 16]
+
+
+def test_a_budget_below_the_length_of_a_text_is_refused() -> None:
+    with pytest.raises(ValueError, match="`text.sequence_tokens`.*8 and 12"):
+        TextConfig(
+            encoder="scratch", sequence="single", sequence_tokens=8, max_length=12
+        )

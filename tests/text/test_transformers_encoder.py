@@ -8,7 +8,15 @@ import safetensors.tensorflow
 import tensorflow as tf
 import transformers
 
-from tests.text.helpers import HIDDEN_DIM, tiny_config, write_vocabulary
+from tests.text.helpers import (
+    HIDDEN_DIM,
+    VOCABULARY,
+    tiny_config,
+    write_tiny_bert,
+    write_tiny_roberta,
+    write_vocabulary,
+)
+from tfrec.text.cache import encode_cached
 from tfrec.text.registry import build_text_encoder
 from tfrec.text.tokens import TextTokens
 from tfrec.text.transformers_encoder import TransformersEncoder
@@ -43,6 +51,35 @@ def test_vectors_are_the_mean_states_of_the_library(tiny_bert: Path) -> None:
             continue
         expected = plain_states(tiny_bert, text).mean(axis=0)
         np.testing.assert_allclose(vectors[row], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["distilbert", "electra"])
+def test_relatives_of_bert_are_read_as_the_library_does(
+    family: str, tmp_path: Path
+) -> None:
+    sizes: dict[str, Any] = {"vocab_size": len(VOCABULARY)}
+    sizes |= {"max_position_embeddings": 16}
+    if family == "distilbert":
+        sizes |= {"dim": 8, "n_layers": 1, "n_heads": 2, "hidden_dim": 16}
+    else:
+        sizes |= {"embedding_size": 4, "hidden_size": 8, "num_hidden_layers": 1}
+        sizes |= {"num_attention_heads": 2, "intermediate_size": 16}
+    config = transformers.AutoConfig.for_model(family, **sizes)
+    model = transformers.TFAutoModel.from_config(config)
+    model(np.ones((1, 2), np.int32))
+    write_vocabulary(tmp_path)
+    model.save_pretrained(tmp_path)
+    tokenizer = transformers.BertTokenizerFast(str(tmp_path / "vocab.txt"))
+    tokenizer.save_pretrained(tmp_path)
+
+    encoder = build(tmp_path, normalize=False)
+
+    assert encoder.tokenizes_in_graph
+    token_ids = tokenizer("red shoe", return_tensors="tf")["input_ids"]
+    states = model(token_ids).last_hidden_state[0]
+    vectors = encoder.encode(tf.constant(["red shoe", ""]))
+    np.testing.assert_allclose(vectors[0], states.numpy().mean(axis=0), atol=1e-5)
+    assert not vectors[1].numpy().any()
 
 
 def test_cls_pooling_takes_the_first_state(tiny_bert: Path) -> None:
@@ -227,6 +264,29 @@ def test_folders_of_packages_are_found(
 def test_more_tokens_than_positions_are_refused(tiny_bert: Path) -> None:
     with pytest.raises(ValueError, match="`text.max_length` must be at most 16.*17"):
         build(tiny_bert, max_length=17)
+
+
+def test_positions_behind_the_padding_are_no_places(tmp_path: Path) -> None:
+    folder = write_tiny_roberta(tmp_path, ["red shoe"])
+    places = transformers.AutoConfig.from_pretrained(folder).max_position_embeddings
+    places -= 2  # The padding has position 1, the first token 2.
+    encoder = build(folder, max_length=places)
+    vectors = encode_cached(encoder, ["red " * 99], folder=tmp_path, batch_tokens=99)
+    assert np.isfinite(vectors).all()
+    with pytest.raises(ValueError, match=f"must be at most {places}.*{places + 1}"):
+        build(folder, max_length=places + 1)
+
+
+def test_added_tokens_are_told(tmp_path: Path, caplog: Any) -> None:
+    folder = write_tiny_bert(tmp_path, vocab_size=len(VOCABULARY) + 1)
+    tokenizer = transformers.BertTokenizerFast(str(folder / "vocab.txt"))
+    tokenizer.save_pretrained(folder)
+    build(folder)
+    assert not caplog.records
+    tokenizer.add_tokens(["usbstick"])
+    tokenizer.save_pretrained(folder)
+    build(folder)
+    assert "has 1 added tokens, such as 'usbstick'" in caplog.text
 
 
 class SavedWeights(tf.Module):

@@ -51,6 +51,13 @@ def test_both_formats_are_read(tmp_path: Path, name: str, header: str | None) ->
         np.testing.assert_allclose(encoder.encode(tf.constant([word])), [vector])
 
 
+def test_byte_order_mark_and_blank_lines_are_no_words(tmp_path: Path) -> None:
+    lines = ["\ufeff" + LINES[0], *LINES[1:], "", ""]
+    encoder = build(write(tmp_path / "vectors.txt", lines))
+    for word, vector in VECTORS.items():
+        np.testing.assert_allclose(encoder.encode(tf.constant([word])), [vector])
+
+
 def test_vectors_are_the_mean_of_the_known_words(tmp_path: Path) -> None:
     encoder = build(write(tmp_path / "v.txt", LINES))
     texts = ["The RED, unknown <b>shoe</b>!", "红red鞋", "unknown", "", "<br>"]

@@ -1,7 +1,8 @@
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,11 +17,14 @@ from tfrec.evaluation.protocols import build_queries
 from tfrec.features.item_table import build_item_table
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.models.retrieval_model import RetrievalModel
+from tfrec.text.shop_texts import ShopTexts
+from tfrec.text_config import TextConfig
 from tfrec.training.finetuning import finetune_retrieval
 from tfrec.training.fitting import restore_weights
 from tfrec.training.input import make_builder
 from tfrec.training.retrieval import (
     compile_retrieval_model,
+    hidden_search_share,
     train_retrieval,
 )
 
@@ -194,3 +198,13 @@ def test_small_data_get_small_batches(cycle_dataset, tmp_path):
     # 60 users x 8 training events in at least 8 steps.
     assert batches.num_batches() >= 8
     assert dataclasses.is_dataclass(batches.targets)
+
+
+def test_pseudo_searches_are_shown_for_their_share(tmp_path):
+    text = TextConfig(encoder="scratch", pseudo_search_share=0.25)
+    config = make_config(tmp_path).model_copy(update={"text": text})
+    own = cast(ShopTexts, SimpleNamespace(pseudo_searches=None))
+    made = cast(ShopTexts, SimpleNamespace(pseudo_searches=np.array(["lamp"])))
+    assert hidden_search_share(config, made) == 0.75
+    assert hidden_search_share(config, own) == config.retrieval.query_text_dropout
+    assert config.retrieval.query_text_dropout != 0.75

@@ -14,7 +14,7 @@ from tfrec.data.readers import PROBLEM, Source
 from tfrec.data.store import ITEM_ID, TEST, TITLE, TRAIN, TRAIN_COUNT
 from tfrec.data.values import (
     as_attribute_number,
-    as_text,
+    as_words,
     clean_id,
     id_problem,
     is_garbage,
@@ -60,7 +60,7 @@ def stage_items(source: Source, data: DataConfig) -> Table:
         problem = ibis.coalesce(raw[PROBLEM], problem)
     columns: dict[str, Any] = {ITEM_ID: item_id, "problem": problem}
     title = data.item_columns.title
-    columns[TITLE] = as_text(raw[title]) if title else ibis.null("string")
+    columns[TITLE] = as_words(raw[title]) if title else ibis.null("string")
     garbage: Any = ibis.literal(0, "int64")
     bits = {name: 2**bit for bit, name in enumerate(numeric_columns(data))}
     for attribute in data.item_attributes:
@@ -71,7 +71,7 @@ def stage_items(source: Source, data: DataConfig) -> Table:
             garbage = garbage | is_garbage(column, number).ifelse(bit, 0)
             columns[attribute.name] = number
         else:
-            columns[attribute.name] = as_text(column, separator=attribute.separator)
+            columns[attribute.name] = as_words(column, separator=attribute.separator)
     return raw.select(**columns, garbage=garbage)
 
 

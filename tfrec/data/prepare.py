@@ -13,7 +13,7 @@ from tfrec.data.engine import open_engine
 from tfrec.data.manifest import describe_fixed, describe_origin, find_differences
 from tfrec.data.pipeline import Preparation
 from tfrec.data.progress import Steps
-from tfrec.data.store import PreparedDataset
+from tfrec.data.store import OWN_ENCODERS, TEXT_DIR, PreparedDataset
 from tfrec.run_record import write_json
 
 MANIFEST = "manifest.json"
@@ -120,13 +120,21 @@ def _write(folder: Path, config: ExperimentConfig) -> dict[str, Any]:
 
 
 def _replace(partial: Path, path: Path) -> None:
-    """Puts the finished folder in its place; an old one goes only then."""
+    """Puts the finished folder in its place; an old one goes only then.
+
+    The vectors of its texts stay: they are by text and encoder. An encoder of the
+    shop's own goes, since the new data may be of another shop.
+    """
     if not path.exists():
         partial.rename(path)
         return
     old = path.with_name(f".{path.name}.old-{os.getpid()}")
     path.rename(old)
     partial.rename(path)
+    if (old / TEXT_DIR).is_dir():
+        for own in (old / TEXT_DIR).glob(f"{OWN_ENCODERS}*"):
+            shutil.rmtree(own)
+        (old / TEXT_DIR).rename(path / TEXT_DIR)
     shutil.rmtree(old)
 
 

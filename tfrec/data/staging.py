@@ -8,7 +8,13 @@ from tfrec.config import CleaningConfig, DataConfig, RowFilter
 from tfrec.data.engine import Column, Table, content_hash
 from tfrec.data.numbers import event_attributes, stage_numbers
 from tfrec.data.readers import FILE, LINE, PROBLEM, Source
-from tfrec.data.values import as_attribute_number, as_instant, as_number, as_text
+from tfrec.data.values import (
+    as_attribute_number,
+    as_instant,
+    as_number,
+    as_text,
+    as_words,
+)
 from tfrec.schema import NUM_SPECIAL_INDICES, AttributeKind
 
 IMPRESSION_TYPE = 0  # Type index of rows that only say what was shown.
@@ -83,7 +89,7 @@ def stage_events(source: Source, data: DataConfig, *, reads_searches: bool) -> T
     problems = [time_problem, type_problem]
     if data.search_event_type is not None and roles.query is not None:
         is_search = type_index == search_type(data)
-        text = as_text(raw[roles.query])
+        text = as_words(raw[roles.query])
         missing = is_search & text.isnull()
         problems.append(ibis.ifelse(missing, NO_SEARCH_TEXT, ibis.null("string")))
         item_text = ibis.ifelse(is_search, ibis.null("string"), item_text)
@@ -236,7 +242,7 @@ def _texts(raw: Table, data: DataConfig, type_index: Any) -> dict[str, Any]:
     if roles.session_id:
         columns["session"] = _hash_of(raw[roles.session_id])
     if roles.query:
-        columns["query"] = as_text(raw[roles.query]).fill_null("")
+        columns["query"] = as_words(raw[roles.query]).fill_null("")
     if data.search_event_type is not None:
         is_search = type_index == search_type(data)
         columns["search"] = ibis.ifelse(is_search, columns["query"], "")
@@ -259,7 +265,7 @@ def _attributes(raw: Table, data: DataConfig) -> dict[str, Any]:
         if attribute.kind == AttributeKind.NUMERIC:
             columns[name] = as_attribute_number(column, name=attribute.name)
         else:
-            columns[name] = as_text(column, separator=attribute.separator)
+            columns[name] = as_words(column, separator=attribute.separator)
     if data.items is None and data.item_columns.title:
-        columns["title"] = as_text(raw[data.item_columns.title])
+        columns["title"] = as_words(raw[data.item_columns.title])
     return columns

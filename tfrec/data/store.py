@@ -29,6 +29,8 @@ USER_ID = "user_id"
 ITEM_ID = "item_id"
 TITLE = "title"
 TRAIN_COUNT = "train_count"
+TEXT_DIR = "text"  # Vectors of texts, and `OWN_ENCODERS*`: those of the shop itself.
+OWN_ENCODERS = "scratch"
 RETIRED = "_retired"  # Of a refreshed catalogue; no attribute starts with "_".
 CONTEXT_COLUMN_PREFIX = "context_"
 

@@ -8,8 +8,8 @@ from tfrec.data.engine import MICROSECONDS, Column, microseconds
 from tfrec.data_config import TimeUnit
 from tfrec.order_config import PRICE
 
-# Spellings of "nothing" that databases and data frames leave in id columns.
-MISSING_IDS = ("nan", "null", "none", "\\n", "<na>")
+# Spellings of "nothing" that databases and data frames leave in columns of text.
+MISSING_WORDS = ("nan", "null", "none", "\\n", "<na>")
 END_SECONDS = 4_102_444_800  # 2100-01-01: later instants are taken for errors.
 # Unit, its microseconds, and the range in which a number is taken for it: 1e11 is the
 # year 5138 in seconds and March 1973 in milliseconds, 1e14 the same a unit finer.
@@ -57,6 +57,17 @@ def as_text(column: Column, *, separator: str = "/") -> Column:
     return strip(value.cast("string")).nullif("")
 
 
+def as_words(column: Column, *, separator: str = "/") -> Column:
+    """Returns text to be read as `as_text`; `nan`, `null` and the like are none."""
+    text = as_text(column, separator=separator)
+    return ibis.ifelse(_says_nothing(text), ibis.null("string"), text)
+
+
+def _says_nothing(text: Any) -> Any:
+    longest = max(map(len, MISSING_WORDS))
+    return (text.length() <= longest) & text.lower().isin(MISSING_WORDS)
+
+
 def clean_id(column: Column) -> Column:
     """Returns ids as they are served, null where there is none.
 
@@ -66,7 +77,7 @@ def clean_id(column: Column) -> Column:
     raw: Any = strip(column)
     is_float = raw.endswith("0") & raw.re_search(r"^-?[0-9]+\.0+$")
     text: Any = ibis.ifelse(is_float, raw.re_replace(r"\.0+$", ""), raw)
-    is_missing = (text == "") | ((text.length() <= 4) & text.lower().isin(MISSING_IDS))
+    is_missing = (text == "") | _says_nothing(text)
     return ibis.ifelse(is_missing, ibis.null("string"), text)
 
 

@@ -77,7 +77,7 @@ class CandidateTower(tf.keras.layers.Layer):
 
     `gate` is `TextGate`; without text it is the id alone. Items that training
     never saw share the row of the unknown item, so that they are told apart by
-    their text and attributes. That row is trained because `id_dropout` hides
+    their text and attributes. That row is trained where `id_dropout` hides
     ids at random.
 
     The same `item` vectors embed the events of the history: history and

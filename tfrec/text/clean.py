@@ -1,16 +1,25 @@
 """Takes markup and stray white space out of texts, in core TensorFlow ops."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from tfrec.text.entities import ENTITY_RULES, decode_entities
 
 # Marks inside a word (H<sub>2</sub>O) vanish; every other tag parts two words.
-_INLINE_TAGS = "b|big|del|em|font|i|ins|mark|s|small|strong|sub|sup|u"
+_INLINE_TAGS = (
+    "b|bdi|bdo|big|cite|del|dfn|em|font|i|ins|kbd|mark|q|s|samp|small|strike|strong|"
+    "sub|sup|tt|u|var|wbr"
+)
 _OTHER_TAGS = (
-    "a|abbr|address|article|aside|blockquote|body|br|button|center|code|dd|div|dl|dt|"
-    "fieldset|figure|footer|form|h[1-6]|head|header|hr|html|iframe|img|input|label|li|"
-    "link|main|meta|nav|object|ol|option|p|param|picture|pre|section|select|source|"
-    "span|table|tbody|td|textarea|tfoot|th|thead|title|tr|ul|video|wbr"
+    "a|abbr|acronym|address|applet|area|article|aside|audio|base|basefont|blockquote|"
+    "body|br|button|canvas|caption|center|code|col|colgroup|data|datalist|dd|details|"
+    "dialog|dir|div|dl|dt|embed|fieldset|figcaption|figure|footer|form|frame|frameset|"
+    "h[1-6]|head|header|hgroup|hr|html|iframe|img|input|label|legend|li|link|main|map|"
+    "math|menu|meta|meter|nav|nobr|noframes|noscript|object|ol|optgroup|option|output|"
+    "p|param|path|picture|pre|progress|rp|rt|ruby|search|section|select|slot|source|"
+    "span|summary|svg|table|tbody|td|template|textarea|tfoot|th|thead|time|title|tr|"
+    "track|ul|video"
 )
 # Always with a value: `a<b and c>d` is no tag.
 _ATTRIBUTES = r"""(?:\s+[a-z0-9:_-]+(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s<>"']+)))*"""
@@ -49,3 +58,10 @@ def clean_text(texts: tf.Tensor) -> tf.Tensor:
     decoded = tf.reshape(decode_entities(tf.reshape(texts, [-1])), tf.shape(texts))
     texts = tf.ensure_shape(decoded, texts.shape)
     return tf.strings.strip(tf.strings.regex_replace(texts, _SPACE, " "))
+
+
+def clean_texts(texts: Sequence[str]) -> list[str]:
+    """Returns `clean_text` of texts in memory; half of a surrogate pair becomes `?`."""
+    encoded = [text.encode("utf-8", "replace") for text in texts]
+    cleaned = clean_text(tf.constant(encoded, tf.string, [len(texts)])).numpy()
+    return [text.decode() for text in cleaned]

@@ -13,7 +13,7 @@ from tfrec.text.pooling import build_pooling
 from tfrec.text.tokens import TextTokens
 
 # Of `encoder_hash`: goes up with any other change of what encoders give.
-_HASH_VERSION = "1"
+_HASH_VERSION = "2"
 _HASH_LENGTH = 32
 
 

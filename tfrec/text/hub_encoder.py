@@ -49,6 +49,12 @@ class HubEncoder(TextEncoder):
     ) -> None:
         # What a text without words is: [CLS] and [SEP] alone.
         empty = preprocessor(tf.constant([""]))
+        long = preprocessor(tf.constant([max_length * "a "]))
+        if (width := int(long[_WORD_IDS].shape[1])) < max_length:
+            raise ValueError(
+                f"`text.max_length` must be at most {width}, the width of what the "
+                f"preprocessor gives. Received: {max_length}. Lower it."
+            )
         output = _POOLED_OUTPUT if pooling == "cls" else _SEQUENCE_OUTPUT
         outputs = encoder(empty)
         if output not in outputs:

@@ -17,7 +17,7 @@ def make_pseudo_searches(texts: Sequence[str], *, seed: int) -> list[str]:
     characters two to four of them. "" stays "".
 
     Args:
-        texts: Titles.
+        texts: Titles, cleaned.
         seed: Same seed and texts, same searches.
 
     Example:

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from tfrec.text.clean import CLEAN_RULES, clean_text
+from tfrec.text.clean import CLEAN_RULES, clean_texts
 from tfrec.text.masked_language_model import train_masked_language_model
 from tfrec.text.transformers_encoder import (
     TransformersEncoder,
@@ -124,9 +123,7 @@ def _new_model(transformers: Any, config: TextConfig, num_tokens: int) -> Any:
 
 
 def _distinct(texts: Sequence[str]) -> list[str]:
-    encoded = [text.encode("utf-8", "replace") for text in texts]
-    cleaned = clean_text(tf.constant(encoded, tf.string, [len(texts)])).numpy()
-    return sorted({text.decode() for text in cleaned if text})
+    return sorted({text for text in clean_texts(texts) if text})
 
 
 def _key(config: TextConfig) -> str:

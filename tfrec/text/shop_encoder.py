@@ -5,12 +5,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tfrec.data.store import TRAIN, EventSequences, PreparedDataset
+from tfrec.data.store import (
+    OWN_ENCODERS,
+    TEXT_DIR,
+    TRAIN,
+    EventSequences,
+    PreparedDataset,
+)
 from tfrec.text.encoder import TextEncoder
 from tfrec.text.registry import build_text_encoder
 from tfrec.text_config import TextConfig
-
-CACHE_DIR = "text"  # In the prepared dataset.
 
 
 def build_shop_encoder(
@@ -29,15 +33,15 @@ def build_shop_encoder(
         texts: Gives what `scratch` learns from.
         seed: Of adapters.
     """
-    name = "scratch"
+    name = OWN_ENCODERS
     if dataset.is_hidden.any():
         digest = hashlib.sha256(np.packbits(dataset.is_hidden).tobytes()).hexdigest()
-        name = f"scratch-hidden-{digest[:8]}"
-    folder = (settings.cache_dir or dataset.path / CACHE_DIR) / name
+        name = f"{OWN_ENCODERS}-hidden-{digest[:8]}"
+    folder = (settings.cache_dir or dataset.path / TEXT_DIR) / name
     if settings.sequence == "single":
         # One length for all: item texts are shorter by themselves.
-        longest = max(settings.max_length, settings.sequence_tokens)
-        settings = settings.model_copy(update={"max_length": longest})
+        longer = {"max_length": settings.sequence_tokens}
+        settings = settings.model_copy(update=longer)
     return build_text_encoder(settings, texts=texts, scratch_dir=folder, seed=seed)
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 from tfrec.config import ExperimentConfig
 from tfrec.data.searches import is_search, searched_texts
 from tfrec.data.store import (
+    TEXT_DIR,
     TITLE,
     TRAIN,
     VALIDATION,
@@ -18,11 +19,11 @@ from tfrec.data.store import (
 )
 from tfrec.schema import NUM_SPECIAL_INDICES, AttributeKind, AttributeSpec, Schema
 from tfrec.text.cache import encode_cached
+from tfrec.text.clean import clean_texts
 from tfrec.text.encoder_checks import check_reads_requests, warn_of_unknown_tokens
 from tfrec.text.pseudo_searches import make_pseudo_searches
 from tfrec.text.reader import TextReader
 from tfrec.text.shop_encoder import (
-    CACHE_DIR,
     build_shop_encoder,
     no_texts,
     texts_to_learn,
@@ -160,7 +161,7 @@ def load_shop_texts(
         return encode_cached(
             encoder,
             wanted,
-            folder=settings.cache_dir or dataset.path / CACHE_DIR,
+            folder=settings.cache_dir or dataset.path / TEXT_DIR,
             batch_tokens=settings.batch_tokens,
             description=f"Encode {what}",
         )
@@ -202,7 +203,9 @@ def _pseudo_searches(
         return None
     if _lead_somewhere(sequences, config.experiment_schema):
         return None
-    return np.array(make_pseudo_searches(strings, seed=config.seed), object)
+    # Cleaned first: words are taken out of the titles, and a part of a tag is none.
+    titles = clean_texts(strings)
+    return np.array(make_pseudo_searches(titles, seed=config.seed), object)
 
 
 def _lead_somewhere(sequences: EventSequences, schema: Schema) -> bool:

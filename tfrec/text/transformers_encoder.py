@@ -1,6 +1,7 @@
 """Encoders of the Transformers library: BERT and its relatives."""
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,13 +11,22 @@ import numpy as np
 import tensorflow as tf
 
 from tfrec.text.adapters import add_adapters, train_last_layers
-from tfrec.text.clean import clean_text
+from tfrec.text.clean import clean_texts
 from tfrec.text.encoder import TextEncoder
 from tfrec.text.tokens import TextTokens
 from tfrec.text.wordpiece import WordPieceTokenizer
 
+logger = logging.getLogger(__name__)
+
 # Of a model's configuration: where it came from, not what it computes.
 _ORIGIN_KEYS = ("_name_or_path", "transformers_version", "architectures", "torch_dtype")
+
+
+# RoBERTa and its relatives count positions from behind that of the padding.
+_POSITIONS_BEHIND_PADDING = frozenset(
+    ("camembert", "longformer", "mpnet", "roberta", "roberta-prelayernorm")
+    + ("xlm-roberta", "xlm-roberta-xl")
+)
 
 
 class TransformersEncoder(TextEncoder):
@@ -91,9 +101,7 @@ class TransformersEncoder(TextEncoder):
         """Returns the tokens of texts in memory, for every kind of tokenizer."""
         if self._slow_tokenizer is None:
             return super().numpy_tokenize(texts)
-        encoded = [text.encode("utf-8", "replace") for text in texts]
-        cleaned = clean_text(tf.constant(encoded, tf.string, [len(texts)])).numpy()
-        words = [text.decode() for text in cleaned]
+        words = clean_texts(texts)
         # An empty batch is no input to these tokenizers.
         rows = self._slow_tokenizer(
             words or [""], truncation=True, max_length=self.max_length
@@ -173,6 +181,14 @@ def word_piece_tokenizer(
         return None
     if not (normalizer["clean_text"] and normalizer["handle_chinese_chars"]):
         return None
+    added = [t["content"] for t in parts["added_tokens"] if not t["special"]]
+    if added:
+        logger.warning(
+            "The tokenizer of `text.model` has %d added tokens, such as %r. They are "
+            "read as what they are made of: the graph knows WordPieces alone.",
+            len(added),
+            added[0],
+        )
     # A token listed twice has its last id; what is left of the other is a gap.
     tokens = {token_id: token for token, token_id in model["vocab"].items()}
     vocabulary = [tokens.get(i, f"[gap {i}]") for i in range(max(tokens) + 1)]
@@ -207,6 +223,8 @@ def _check_family(config: Any, tokenizer: Any, location: str) -> None:
 
 def _check_length(config: Any, max_length: int) -> None:
     longest = getattr(config, "max_position_embeddings", None)
+    if longest is not None and config.model_type in _POSITIONS_BEHIND_PADDING:
+        longest -= (config.pad_token_id or 0) + 1
     if longest is not None and longest > 0 and max_length > longest:
         raise ValueError(
             f"`text.max_length` must be at most {longest}, the positions of the model."

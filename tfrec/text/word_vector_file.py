@@ -1,5 +1,6 @@
 """Reads word vectors in the text formats of word2vec and GloVe."""
 
+import codecs
 import gzip
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,8 @@ def read_word_vectors(path: Path) -> WordVectors:
         if number == 1 and (header := _header(line)) is not None:
             num_expected, text_dim = header
             continue
+        if not line:
+            continue  # Such as the last one.
         if not text_dim:
             text_dim = _dim_of_first_line(path, line)
         word, vector = _parse(path, number, line, text_dim)
@@ -67,8 +70,10 @@ def _lines(path: Path) -> Iterator[bytes]:
     ):
         packed = path.suffix == ".gz"
         try:
-            for line in gzip.GzipFile(fileobj=watched) if packed else watched:
-                yield line.rstrip(b"\r\n").rstrip(b" ")
+            lines = gzip.GzipFile(fileobj=watched) if packed else watched
+            for number, line in enumerate(lines):
+                mark = codecs.BOM_UTF8 if number == 0 else b""
+                yield line.removeprefix(mark).rstrip(b"\r\n").rstrip(b" ")
         except (EOFError, gzip.BadGzipFile) as error:
             raise ValueError(
                 f"`text.model` must be a whole archive. Received: {path}, which is cut "

@@ -88,7 +88,10 @@ class WordPieceTokenizer(tf.Module):
     def _words(self, texts: tf.Tensor) -> Any:
         """Returns ragged string `[batch_size, num_words]`, normalised."""
         words = split_words(
-            texts, lower_case=self.lower_case, strip_accents=self.strip_accents
+            texts,
+            lower_case=self.lower_case,
+            strip_accents=self.strip_accents,
+            final_sigma=False,
         )
         num_characters = tf.strings.length(words.flat_values, unit="UTF8_CHAR")
         is_long = num_characters > self._max_characters

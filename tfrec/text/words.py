@@ -17,7 +17,13 @@ _PUNCTUATION = r"([\p{P}$+<=>^`|~])"
 _ALONE = r" \1 "
 
 
-def split_words(texts: tf.Tensor, *, lower_case: bool, strip_accents: bool) -> Any:
+def split_words(
+    texts: tf.Tensor,
+    *,
+    lower_case: bool,
+    strip_accents: bool,
+    final_sigma: bool = True,
+) -> Any:
     """Cleans texts and splits them into words.
 
     Chinese characters and punctuation marks are words of their own; control
@@ -27,6 +33,8 @@ def split_words(texts: tf.Tensor, *, lower_case: bool, strip_accents: bool) -> A
         texts: string `[batch_size]`.
         lower_case: Lowers case.
         strip_accents: Takes accents off (canonical decomposition without marks).
+        final_sigma: Lowers a Greek Σ at the end of a word to ς, as Python does; BERT
+            has σ everywhere.
 
     Returns:
         Ragged string `[batch_size, num_words]`.
@@ -37,6 +45,8 @@ def split_words(texts: tf.Tensor, *, lower_case: bool, strip_accents: bool) -> A
         decomposed: Any = tf_text.normalize_utf8(texts, "NFD")
         texts = tf.strings.regex_replace(decomposed, r"\p{Mn}", "")
     if lower_case:
+        if not final_sigma:
+            texts = tf.strings.regex_replace(texts, "Σ", "σ")
         texts = tf.strings.lower(texts, encoding="utf-8")
     texts = tf.strings.regex_replace(texts, _PUNCTUATION, _ALONE)
     return tf.strings.split(texts)

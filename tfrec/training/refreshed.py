@@ -4,6 +4,7 @@ import numpy as np
 
 from tfrec.config import ExperimentConfig
 from tfrec.data.refreshed import RefreshedDataset
+from tfrec.data.store import TEXT_DIR
 from tfrec.features.item_table import build_item_table
 from tfrec.models.final_order import own_final_order
 from tfrec.models.recommender import TrainedRecommender
@@ -12,7 +13,6 @@ from tfrec.schema import NUM_SPECIAL_INDICES
 from tfrec.text.cache import encode_cached
 from tfrec.text.encoder import TextEncoder
 from tfrec.text.reader import TextReader
-from tfrec.text.shop_encoder import CACHE_DIR
 from tfrec.text.shop_texts import ShopTexts, TextTable, item_texts
 from tfrec.text_config import TextConfig
 from tfrec.training.ranking import build_ranking_model
@@ -71,7 +71,7 @@ def _read_texts(
     vectors[differs] = encode_cached(
         encoder,
         [strings[row] for row in differs],
-        folder=settings.cache_dir or dataset.path / CACHE_DIR,
+        folder=settings.cache_dir or dataset.path / TEXT_DIR,
         batch_tokens=settings.batch_tokens,
         description="Encode new item texts",
     )

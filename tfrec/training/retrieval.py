@@ -77,7 +77,7 @@ def build_retrieval_model(
         text_match_dim=0 if config.text is None else config.text.match_dim,
         search_texts=_vectors(None if texts is None else texts.searches),
         history_texts=_vectors(None if texts is None else texts.histories),
-        search_dropout=_search_dropout(config, texts),
+        search_dropout=hidden_search_share(config, texts),
         trained_texts=_trained_texts(config, texts),
     )
     model(
@@ -102,7 +102,8 @@ def _text_session_seconds(config: ExperimentConfig) -> float | None:
     return 60.0 * config.data.session_gap_minutes
 
 
-def _search_dropout(config: ExperimentConfig, texts: ShopTexts | None) -> float:
+def hidden_search_share(config: ExperimentConfig, texts: ShopTexts | None) -> float:
+    """Returns for which share of the targets training hides the search."""
     if config.text is None or texts is None or texts.pseudo_searches is None:
         return config.retrieval.query_text_dropout
     return 1.0 - config.text.pseudo_search_share
