@@ -9,8 +9,10 @@ from tfrec.models.final_order import (
     FinalOrder,
     OrderWishes,
     ScoredCandidates,
+    boosted,
     listed_values,
 )
+from tfrec.order_config import BID, BOOST
 from tfrec.schema import (
     BID_ITEM_IDS,
     BIDS,
@@ -26,8 +28,11 @@ from tfrec.schema import (
 class RequestOrdering:
     """Scores candidates anew where a request says something about the order.
 
-    Where no row of the batch does, nothing is computed; a row that does not keeps
-    the scores of the recommender bit by bit.
+    A row that asks for a formula or weights is scored by the formula, and so is one
+    with bids or boosts where the default formula reads them. Boosts of another row
+    multiply the scores of the recommender, so that new items stay where it has put
+    them (`keep_places`). Where no row of the batch says anything, nothing is computed;
+    a row that does not keeps the scores of the recommender bit by bit.
 
     Args:
         final_order: The formulas; None where the schema has no rule about them.
@@ -72,30 +77,52 @@ class RequestOrdering:
         final_order = self._final_order
         if final_order is None or not self._is_used:
             return scores
-        says = self._says_something(raw)
+        has_boosts = self._lists(raw, RequestRule.BOOST, BOOST_ITEM_IDS)
+        has_bids = self._lists(raw, RequestRule.BIDS, BID_ITEM_IDS)
+        wants_formula = self._wants_formula(
+            final_order, raw, has_boosts=has_boosts, has_bids=has_bids
+        )
 
         def computed() -> tf.Tensor:
             wishes = self._wishes(raw, candidates.index)
-            return tf.where(
-                says[:, tf.newaxis], final_order(candidates, wishes), scores
-            )
+            own = scores
+            if wishes.boosts is not None:
+                own = tf.where(
+                    has_boosts[:, tf.newaxis], boosted(scores, wishes.boosts), scores
+                )
+            by_formula = final_order(candidates, wishes)
+            return tf.where(wants_formula[:, tf.newaxis], by_formula, own)
 
+        says = wants_formula | has_boosts | has_bids
         return tf.cond(tf.reduce_any(says), computed, lambda: scores)
 
-    def _says_something(self, raw: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    def _wants_formula(
+        self,
+        final_order: FinalOrder,
+        raw: Mapping[str, tf.Tensor],
+        *,
+        has_boosts: tf.Tensor,
+        has_bids: tf.Tensor,
+    ) -> tf.Tensor:
         """Returns bool `[batch_size]`."""
-        said = []
+        said = [tf.zeros_like(has_boosts)]
         if RequestRule.ORDER in self._rules:
             said.append(tf.not_equal(raw[ORDER], ""))
         if RequestRule.WEIGHTS in self._rules:
             said += [tf.math.is_finite(raw[WEIGHT_PREFIX + h]) for h in self._heads]
-        for rule, name in (
-            (RequestRule.BOOST, BOOST_ITEM_IDS),
-            (RequestRule.BIDS, BID_ITEM_IDS),
-        ):
-            if rule in self._rules:
-                said.append(tf.reduce_any(tf.not_equal(raw[name], ""), axis=1))
+        if final_order.default_reads(BOOST):
+            said.append(has_boosts)
+        if final_order.default_reads(BID):
+            said.append(has_bids)
         return tf.reduce_any(tf.stack(said), axis=0)
+
+    def _lists(
+        self, raw: Mapping[str, tf.Tensor], rule: RequestRule, name: str
+    ) -> tf.Tensor:
+        """Returns bool `[batch_size]`: which rows name an item there."""
+        if rule not in self._rules:
+            return tf.zeros(tf.shape(next(iter(raw.values())))[:1], tf.bool)
+        return tf.reduce_any(tf.not_equal(raw[name], ""), axis=1)
 
     def _wishes(self, raw: Mapping[str, tf.Tensor], index: tf.Tensor) -> OrderWishes:
         wishes = OrderWishes()

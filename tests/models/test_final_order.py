@@ -136,7 +136,9 @@ def test_a_boost_raises_whatever_the_sign():
     plain = score("click - 0.2")
     found = score("click - 0.2", OrderWishes(boosts=boosts))
     lowest = np.finfo(np.float32).min
-    np.testing.assert_allclose(found[0], [plain[0, 0] * 2, plain[0, 1], 0.0])
+    # 0 puts an item behind those that have less than nothing.
+    np.testing.assert_allclose(found[0], [plain[0, 0] * 2, plain[0, 1], lowest])
+    assert plain[0, 2] > 0 > plain[0, 1]
     np.testing.assert_allclose(found[1], plain[1] * [0.5, 1, 1])
     assert plain[0, 1] < 0
     doubled = score("click - 0.2", OrderWishes(boosts=2.0 * tf.ones((2, 3))))

@@ -60,8 +60,7 @@ class FinalOrder(tf.Module):
     Formulas know the probability of each head by its event type, `weight_<head>`,
     the probability of retrieval as `retrieval`, the numeric attributes of items by
     their names, and `boost`. The result is multiplied by the request's boost of an
-    item (divided, where it is negative: a boost above 1 raises an item always),
-    unless the formula says itself what `boost` does.
+    item (`boosted`), unless the formula says itself what `boost` does.
 
     Every score is finite: `a / b` is 0 where b is 0, `sqrt` and broken powers
     take what is negative as 0, `log` takes the smallest positive number instead
@@ -114,6 +113,10 @@ class FinalOrder(tf.Module):
         own = " + ".join(f"{WEIGHT_PREFIX}{head} * {head}" for head in self.weights)
         is_own = recommend is not None and recommend.text == own
         return self.default != RECOMMEND or not is_own
+
+    def default_reads(self, name: str) -> bool:
+        """Returns whether the default formula names a number, such as `bid`."""
+        return name in self.formulas[self.default].names
 
     def __call__(
         self, candidates: ScoredCandidates, wishes: OrderWishes | None = None
@@ -191,9 +194,25 @@ class FinalOrder(tf.Module):
         score = evaluate(formula.expression, values, _OPERATIONS)
         score = tf.broadcast_to(score, tf.shape(candidates.retrieval_scores))
         if wishes.boosts is not None and BOOST not in formula.names:
-            score = tf.where(score >= 0.0, score * wishes.boosts, score / wishes.boosts)
+            score = boosted(score, wishes.boosts)
         score = tf.where(tf.math.is_nan(score), score.dtype.min, score)
         return tf.clip_by_value(score, score.dtype.min, score.dtype.max)
+
+
+def boosted(scores: tf.Tensor, boosts: tf.Tensor) -> tf.Tensor:
+    """Multiplies scores; divides those below 0, so that a boost above 1 always raises.
+
+    Args:
+        scores: float32 `[batch_size, num_candidates]`.
+        boosts: float32, same shape, 0 or more; 0 puts an item behind all others.
+
+    Returns:
+        float32, same shape.
+    """
+    raised = tf.where(
+        scores >= 0.0, scores * boosts, tf.math.divide_no_nan(scores, boosts)
+    )
+    return tf.where(boosts == 0.0, scores.dtype.min, raised)
 
 
 def build_final_order(
