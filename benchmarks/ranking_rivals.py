@@ -63,7 +63,8 @@ class HandMadeFeatures(tf.Module):
 
     def __call__(self, inputs: RankingInputs) -> tf.Tensor:
         """Returns float32 `[batch_size, num_candidates, num_features]`."""
-        _, numbers = self.model.fields(inputs)
+        inputs = self.model.of_items(inputs)
+        numbers = self.model.numbers(inputs)
         crossed = cross_features(
             inputs.request,
             inputs.candidate_index,

@@ -44,6 +44,7 @@ def test_defaults_are_one_shared_bottom_with_pointwise_and_listwise_loss():
         {"funnel": ["view", "cart"]},
         {"event_gains": {"cart": 2.0}},
         {"loss_weights": {"cart": 2.0}},
+        {"head_weights": {"cart": 2.0}},
     ],
 )
 def test_types_without_a_head_are_named(settings):
@@ -89,3 +90,50 @@ def test_dwell_can_be_predicted_only_where_it_is_logged():
         configure(dwell_weight=0.5)
     assert configure(dwell="seconds", dwell_weight=0.5).experiment_schema.has_dwell
     assert not configure(dwell="seconds").experiment_schema.has_dwell
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"head_weights": {"view": float("nan")}},
+        {"loss_weights": {"view": float("nan")}},
+        {"event_gains": {"view": float("inf")}},
+        {"listwise_weight": float("inf")},
+        {"false_negative_days": float("nan")},
+        {"hidden_dims": [0]},
+        {"task_dims": [-1]},
+    ],
+)
+def test_numbers_that_nothing_can_be_computed_with_are_refused(settings):
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        configure(**settings)
+
+
+def test_an_order_by_nothing_is_an_error():
+    with pytest.raises(ValueError, match="all items are alike.*'view': 0"):
+        configure(head_weights={"view": 0.0})
+    assert configure(head_weights={"view": 0.0, "purchase": 1.0}).ranking is not None
+
+
+def test_layers_of_tasks_need_a_place():
+    for settings in ({"task_layers": "mmoe"}, {"task_dims": [4]}):
+        with pytest.raises(ValueError, match="additive.*task_layers=.*task_dims="):
+            configure(fusion="additive", **settings)
+    with pytest.raises(ValueError, match="ple` needs `hidden_dims`"):
+        configure(task_layers="ple", hidden_dims=[])
+
+
+def test_heads_of_one_name_in_formulas_are_an_error():
+    data = configure().data.model_dump()
+    data |= {"event_types": ["view", "add-to-cart", "add_to_cart"]}
+    data |= {"head_event_types": data["event_types"]}
+    with pytest.raises(ValueError, match="a name for each head.*add-to-cart"):
+        make_config(Path(), data=data, ranking={})
+
+
+def test_later_events_need_times():
+    assert configure(false_negative_days=7.0).ranking is not None
+    data = {**configure().data.model_dump(), "split": {"protocol": "leave_one_out"}}
+    data["event_columns"] = {**data["event_columns"], "timestamp": None}
+    with pytest.raises(ValueError, match=r"false_negative_days.*columns\.timestamp"):
+        make_config(Path(), data=data, ranking={"false_negative_days": 7.0})

@@ -18,7 +18,7 @@ from tfrec.data_config import (
     TableConfig,
 )
 from tfrec.order_config import FinalOrderConfig, resolve_formulas
-from tfrec.ranking_config import RankingConfig, check_calibration
+from tfrec.ranking_config import RankingConfig, check_calibration, check_heads
 from tfrec.retrieval_config import RetrievalConfig, SequenceEncoderName
 from tfrec.schema import RequestRule, Schema
 from tfrec.task_config import TaskConfig, check_tasks
@@ -308,7 +308,16 @@ class ExperimentConfig(FrozenConfig):
     def _tasks_fit_the_data(self) -> Self:
         if self.ranking is not None:
             check_tasks(self.ranking, self.experiment_schema)
+            check_heads(self.ranking, self.experiment_schema)
             check_calibration(self.ranking, self.experiment_schema)
+            has_times = self.data.event_columns.timestamp is not None
+            if self.ranking.false_negative_days > 0 and not has_times:
+                raise ValueError(
+                    "`ranking.false_negative_days` above 0 needs "
+                    "`data.event_columns.timestamp`. Received: "
+                    f"false_negative_days={self.ranking.false_negative_days}. Name the "
+                    "column, or set it to 0."
+                )
             dwell = self.data.event_columns.dwell_seconds
             if self.ranking.dwell_weight > 0 and dwell is None:
                 raise ValueError(

@@ -13,7 +13,9 @@ from tfrec.schema import AttributeKind, AttributeSpec, Schema
 class FrozenConfig(BaseModel):
     """Immutable, and strict about names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
 
 
 # `auto` takes numbers for seconds.

@@ -2,9 +2,8 @@
 
 import difflib
 from collections.abc import Mapping
-from typing import Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from tfrec.data_config import FrozenConfig
 from tfrec.formula import Formula, formula_name, parse_formula
@@ -56,16 +55,6 @@ class FinalOrderConfig(FrozenConfig):
             except ValueError as error:
                 raise ValueError(f"`formulas.{name}`: {error}") from error
         return value
-
-    @model_validator(mode="after")
-    def _finite(self) -> Self:
-        for name, value in self.missing_values.items():
-            if not abs(value) <= 1e30:
-                raise ValueError(
-                    "`missing_values` must be finite numbers. "
-                    f"Received: {name}={value}."
-                )
-        return self
 
 
 def number_attributes(schema: Schema) -> dict[str, str]:

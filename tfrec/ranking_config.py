@@ -2,9 +2,9 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
-from tfrec.order_config import FinalOrderConfig
+from tfrec.order_config import FinalOrderConfig, head_weights
 from tfrec.schema import AttributeKind, Schema
 from tfrec.task_config import TaskConfig
 
@@ -13,7 +13,7 @@ class RankingConfig(TaskConfig):
     """The ranking model and its candidates."""
 
     num_candidates: int = Field(100, ge=1, description="Retrieved, then ranked.")
-    hidden_dims: tuple[int, ...] = Field(
+    hidden_dims: tuple[PositiveInt, ...] = Field(
         (64,), description="Widths of the dense layers."
     )
     attribute_dim: int = Field(16, ge=1, description="Width of attribute embeddings.")
@@ -100,6 +100,23 @@ class RankingConfig(TaskConfig):
         return self.attribute_fields
 
     @model_validator(mode="after")
+    def _task_layers_have_a_place(self) -> Self:
+        of_tasks = self.task_layers != "shared_bottom" or bool(self.task_dims)
+        if self.fusion == "additive" and of_tasks:
+            raise ValueError(
+                "`ranking.fusion=additive` gives the logits of all heads: there are no "
+                f"layers of tasks. Received: task_layers={self.task_layers}, "
+                f"task_dims={list(self.task_dims)}. Leave both out, or choose another "
+                "fusion."
+            )
+        if self.task_layers != "shared_bottom" and not self.hidden_dims:
+            raise ValueError(
+                f"`ranking.task_layers={self.task_layers}` needs `hidden_dims`, the "
+                "widths of an expert. Received: none. Name one at least."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _heads_divide(self) -> Self:
         if self.attention_dim % self.attention_heads:
             raise ValueError(
@@ -108,6 +125,35 @@ class RankingConfig(TaskConfig):
                 f"attention_dim={self.attention_dim}."
             )
         return self
+
+
+def check_heads(config: RankingConfig, schema: Schema) -> None:
+    """Checks that the final order is one of heads that there are.
+
+    Raises:
+        ValueError: If a weight names no head, no head has a weight, or formulas would
+            call two heads by one name.
+    """
+    heads = list(schema.head_event_types or schema.target_event_types)
+    stray = [t for t in config.head_weights if t not in heads]
+    if stray:
+        raise ValueError(
+            "`ranking.head_weights` must name event types that have a head: "
+            f"{heads}. Received: {stray}. Add them to `data.head_event_types`, or take "
+            "them out."
+        )
+    if not any(head_weights(config.head_weights, schema).values()):
+        raise ValueError(
+            "One of `ranking.head_weights` must not be 0, else all items are alike. "
+            f"Received: {config.head_weights}, target_event_types="
+            f"{list(schema.target_event_types)}."
+        )
+    if len(set(schema.head_names)) < len(heads):
+        raise ValueError(
+            "Formulas must have a name for each head. Received: "
+            f"`data.head_event_types` {heads}, which are {list(schema.head_names)} "
+            "there. Rename one by `data.event_type_names`."
+        )
 
 
 SHOPPER = "shopper"  # The slice of shoppers with and without a history.

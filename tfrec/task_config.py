@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from tfrec.data_config import FrozenConfig
 from tfrec.schema import Schema
@@ -16,7 +16,7 @@ class TaskConfig(FrozenConfig):
         description="What heads share: all dense layers; experts mixed by head "
         "(`mmoe`); shared experts and some of each head's own (`ple`).",
     )
-    task_dims: tuple[int, ...] = Field(
+    task_dims: tuple[PositiveInt, ...] = Field(
         (), description="Widths of dense layers of each head alone, behind the others."
     )
     num_experts: int = Field(4, ge=1, description="Shared experts of `mmoe`, `ple`.")

@@ -13,11 +13,12 @@ from benchmarks.ranking_rivals import (
     fit_rival,
     make_examples,
 )
-from tests.models.test_ranking_model import inputs, make_model, shuffled
+from tests.models.test_ranking_model import SCHEMA, inputs, make_model, shuffled
 from tests.models.toys import request
 from tests.synthetic import make_sequences
 from tfrec.features.item_statistics import NUM_NEIGHBOURS, ItemStatistics, Neighbours
 from tfrec.models.ranking_model import RankingInputs, RankingModel
+from tfrec.schema import NUM_SPECIAL_INDICES
 from tfrec.training.ranking_lists import RankingLists
 
 
@@ -34,12 +35,19 @@ def known_model() -> RankingModel:
     return model
 
 
-def test_rivals_read_exactly_the_numbers_of_the_model():
+@pytest.mark.parametrize("has_search", [False, True])
+def test_rivals_read_exactly_the_numbers_of_the_model(has_search: bool):
     model, read = known_model(), []
     wide = model.wide_layer.call
     spy: Any = lambda number: read.append(number) or wide(number)  # noqa: E731
     model.wide_layer.call = spy
     asked = inputs([[2, 3], [6, 2]], [[4, 5, 7], [2, 3, 4]])
+    if has_search:  # The last event of the first history, of the type behind all.
+        model.search_type_index = len(SCHEMA.event_types) + NUM_SPECIAL_INDICES
+        types = asked.request.event_type_index.numpy()
+        types[0, -1] = model.search_type_index
+        past = asked.request._replace(event_type_index=tf.constant(types))
+        asked = asked._replace(request=past)
     model.forward(asked)
     features = HandMadeFeatures(model)(asked).numpy()
     numbers = features[..., :-2]

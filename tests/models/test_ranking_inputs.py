@@ -146,3 +146,30 @@ def test_ranking_reads_more_of_the_past_than_retrieval():
     candidates, scores = tf.constant([[8, 9]]), tf.zeros((1, 2))
     ranked = [recommender.rank(p, candidates, scores).scores for p in (first, second)]
     assert np.abs(ranked[0] - ranked[1]).max() > 1e-4
+
+
+def test_events_fade_by_hours_where_time_decay_is_asked_for():
+    def attended(hours: int, **settings: object) -> np.ndarray:
+        model = shuffled(make_model(**settings))
+        # What else tells times and types apart is silenced.
+        for table in (model.fields.type_table, model.fields.event_gap_table):
+            table.embeddings.assign(tf.zeros_like(table.embeddings))
+        asked = inputs([[2, 3]], [[4, 5]])
+        past = asked.request._replace(
+            event_type_index=tf.constant([[2, 3]]),
+            timestamps=tf.constant([[1, 1 + 3_600 * hours]], tf.int64),
+            request_timestamp=tf.constant([1 + 3_600 * hours], tf.int64),
+        )
+        model.fields.items.assign(np.eye(8, 4, -2, dtype=np.float32))
+        fields, _ = model.fields(asked._replace(request=past))
+        pooled = fields["attended"].numpy()[0, 0]  # [weight of item 2, of item 3, ..]
+        if settings:
+            rates = model.fields.attention.decay_rate.numpy()[:, 0]
+            spent[hours] = np.log1p(np.exp(rates[2])) * np.log1p(hours)
+        return np.log(pooled[1] / pooled[0])
+
+    spent: dict[int, float] = {}
+    new, old = attended(0, time_decay=True), attended(30, time_decay=True)
+    assert old - new == pytest.approx(spent[30] - spent[0], rel=1e-3)
+    assert spent[30] > spent[0] == 0.0
+    assert attended(0) == pytest.approx(attended(30))

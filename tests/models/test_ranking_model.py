@@ -236,3 +236,31 @@ def test_mixed_precision_gives_the_scores_of_float32():
     labels = tf.constant([[[0, 0], [0, 0], [1, 1]]], tf.int8)
     losses = [model.train_step(RankingBatch(lists, labels))["loss"] for _ in range(10)]
     assert losses[-1] < losses[0]
+
+
+def test_searches_of_the_history_are_passed_over():
+    model = shuffled(make_model())
+    asked = inputs([[2, 3, 4]], [[4, 5, 6]])
+    without = model(inputs([[2, 3]], [[4, 5, 6]]))
+    np.testing.assert_raises(
+        AssertionError, np.testing.assert_allclose, model(asked), without, atol=1e-4
+    )
+    model.search_type_index = len(SCHEMA.event_types) + 2
+    types = tf.constant([[2, 2, model.search_type_index]])
+    searched = asked.request._replace(event_type_index=types)
+    plain = inputs([[2, 3]], [[4, 5, 6]])
+    past = plain.request._replace(event_type_index=tf.constant([[2, 2]]))
+    np.testing.assert_allclose(
+        model(asked._replace(request=searched)),
+        model(plain._replace(request=past)),
+        atol=1e-5,
+    )
+
+
+def test_a_dwell_is_a_day_at_most():
+    model = make_model(dwell_weight=1.0)
+    outputs = model.forward(inputs([[2, 3]], [[4, 5, 6]]))
+    huge = outputs._replace(log_dwell=tf.constant([[500.0, -3.0, np.log(11.0)]]))
+    found = model.dwell_seconds(huge)
+    assert found is not None
+    np.testing.assert_allclose(found[0], [86_400.0, 0.0, 10.0], rtol=1e-4)

@@ -128,10 +128,13 @@ def test_batches_of_both_origins_have_the_same_leaves(bias, tmp_path):
             )
 
 
+@pytest.mark.parametrize("unknown_propensity", [np.nan, 0.0])
 @pytest.mark.parametrize(
     ("bias", "column"), [("examination", "position"), ("propensity", "propensity")]
 )
-def test_a_bias_that_the_log_does_not_tell_is_an_error(bias, column, tmp_path):
+def test_a_bias_that_the_log_does_not_tell_is_an_error(
+    bias, column, unknown_propensity, tmp_path
+):
     config = configure(tmp_path, position_bias=bias)
     match = rf"position_bias={bias}.*event_columns\.{column}"
     with pytest.raises(ValueError, match=match):
@@ -139,7 +142,7 @@ def test_a_bias_that_the_log_does_not_tell_is_an_error(bias, column, tmp_path):
     unknown = replace(
         shown(),
         positions=np.zeros((6, 2), np.int32),
-        propensities=np.full((6, 2), np.nan, np.float32),
+        propensities=np.full((6, 2), unknown_propensity, np.float32),
     )
     with pytest.raises(ValueError, match=match):
         prepare_sources(config, shop(), [retrieved(), unknown])

@@ -225,7 +225,7 @@ class RankingModel(TrainableModel):
 
     def numbers(self, inputs: RankingInputs) -> tf.Tensor:
         """Returns float32 `[batch_size, num_candidates, num_numbers]`, not encoded."""
-        return self.fields(self._of_items(inputs))[1]
+        return self.fields(self.of_items(inputs))[1]
 
     def set_number_edges(self, numbers: np.ndarray) -> None:
         """Sets how numbers are encoded.
@@ -237,12 +237,13 @@ class RankingModel(TrainableModel):
             self.number_encoding.set_edges(numbers)
 
     def _fields(self, inputs: RankingInputs) -> tuple[Fields, tf.Tensor]:
-        fields, numbers = self.fields(self._of_items(inputs))
+        fields, numbers = self.fields(self.of_items(inputs))
         if self.number_encoding is None:
             return fields, numbers
         return fields, tf.concat([numbers, self.number_encoding(numbers)], axis=-1)
 
-    def _of_items(self, inputs: RankingInputs) -> RankingInputs:
+    def of_items(self, inputs: RankingInputs) -> RankingInputs:
+        """Returns the inputs without searches: ranking reads events of items alone."""
         if self.search_type_index is None:
             return inputs
         request = without_searches(inputs.request, self.search_type_index)

@@ -94,7 +94,7 @@ def _check_bias(sources: list[RankingLists], position_bias: str) -> None:
         known = values is not None and bool((values > 1).any())
     else:
         column, values = "propensity", None if shown is None else shown.propensities
-        known = values is not None and bool(np.isfinite(values).any())
+        known = values is not None and bool((values > 0.0).any())  # NaN is not.
     if not known:
         raise ValueError(
             f"`ranking.position_bias={position_bias}` needs shown lists with "
