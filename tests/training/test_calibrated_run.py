@@ -41,6 +41,7 @@ def run(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     more += ("--ranking.calibration", "isotonic")
     more += ("--ranking.calibration_slice", "device")
     more += ("--training.finetune_epochs", "1", "--evaluation.baselines", "[pop]")
+    more += ("--ranking.dwell_weight", "0.1")
     metrics = train(configure_shop(shop, path, *more))
     return Run(path, metrics, *load_recommender(path))
 
@@ -95,6 +96,16 @@ def test_report_shows_heads_and_their_plot(run, capsys):
     assert head_table(run.metrics["heads"]).rows[0][3] in text
     print_report(run.metrics)
     assert "Heads on test" in capsys.readouterr().out
+
+
+def test_dwell_is_measured_where_somebody_stayed(run):
+    dwell = run.metrics["heads"]["dwell"]
+    assert set(dwell) <= {"retrieved", "shown"}
+    retrieved = dwell["retrieved"]
+    assert retrieved["num_candidates"] > 0
+    assert retrieved["metrics"]["MSE"] > 0.0
+    assert retrieved["metrics"]["explained"] > -0.5  # Far from it, the start is lost.
+    assert "### Dwell" in (run.path / "report.md").read_text()
 
 
 def test_served_probabilities_are_the_curves_of_what_was_trained(run):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.synthetic import make_sequences
-from tfrec.data.store import EventSequences
+from tfrec.data.store import TEST, EventSequences
 from tfrec.schema import Schema
 from tfrec.training.later_events import add_dwell, drop_false_negatives
 from tfrec.training.ranking_lists import RankingLists
@@ -103,6 +103,15 @@ def test_dwell_is_the_first_that_is_known_in_the_rest_of_the_session():
     # Item 0 was before, item 3 is of the next session, of item 1 the second is known.
     assert found.tolist() == [[0.0, 7.0, 4.0, 0.0, 0.0]]
     assert found.dtype == np.float32
+
+
+def test_dwells_of_later_splits_are_not_looked_at():
+    sequences = make_sequences([[0, 1, 2]], splits=[[0, 1, 2]])
+    sequences.dwell_seconds[:] = [9.0, 4.0, 7.0]
+    lists = lists_of([[1, 2]], users=[0], ends=[1])
+    assert add_dwell(lists, sequences).dwell_seconds.tolist() == [[4.0, 0.0]]
+    tested = add_dwell(lists, sequences, last_split=TEST).dwell_seconds
+    assert tested.tolist() == [[4.0, 7.0]]
 
 
 @pytest.mark.parametrize("rows_at_once", [1, 2, 3])

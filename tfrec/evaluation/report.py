@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from tfrec.evaluation.dwell_report import dwell_table
 from tfrec.evaluation.head_tables import (
     brief_head_table,
     describe_heads,
@@ -57,6 +58,8 @@ def print_report(metrics: Mapping[str, Any], *, console: Console | None = None) 
         console.print(f"[dim]{count:,} searches. {_SEARCH}[/dim]", highlight=False)
     if "heads" in metrics:
         console.print(_rich_table(brief_head_table(metrics["heads"])))
+        if "dwell" in metrics["heads"]:
+            console.print(_rich_table(dwell_table(metrics["heads"]["dwell"])))
 
 
 def describe_protocol(metrics: Mapping[str, Any]) -> str:
@@ -112,6 +115,8 @@ def render_markdown(
     if "heads" in metrics:
         heads = metrics["heads"]
         parts += ["## Heads", describe_heads(heads), _markdown(head_table(heads))]
+        if "dwell" in heads:
+            parts += ["### Dwell", _markdown(dwell_table(heads["dwell"]))]
         for table in head_slice_tables(heads):
             parts += [f"### {table.title}", _markdown(table)]
     skipped = metrics.get("skipped", {})

@@ -8,6 +8,7 @@ import numpy as np
 
 from tfrec.config import ExperimentConfig, RankingConfig
 from tfrec.data.store import SPLIT_INDEX, EventSequences, PreparedDataset
+from tfrec.evaluation.dwell_report import dwell_report
 from tfrec.evaluation.head_metrics import NUM_BINS
 from tfrec.evaluation.head_report import HeadOutcomes, head_report
 from tfrec.evaluation.protocols import EvaluatedSplit, Scorer
@@ -25,6 +26,7 @@ from tfrec.training.head_lists import (
     population_of,
     predict,
 )
+from tfrec.training.later_events import add_dwell
 from tfrec.training.ranking_lists import RankingLists
 
 _MAX_SLICES = 8  # Values of a context attribute that are reported, the largest.
@@ -80,6 +82,11 @@ def evaluate_heads(
         outcomes = samples[found[head]].outcomes(h, knows_truth=is_target)
         measured = _measure_head(config, head, outcomes)
         heads[head] = {"population": found[head], **measured}
+    dwell = {}
+    if model.has_dwell:
+        last = SPLIT_INDEX[split]
+        reports = {name: s.dwell(last_split=last) for name, s in samples.items()}
+        dwell = {name: report for name, report in reports.items() if report}
     return {
         "split": split,
         "num_bins": NUM_BINS,
@@ -88,6 +95,7 @@ def evaluate_heads(
         "confidence": CONFIDENCE,
         "num_retrieved": recommender.num_candidates,
         "heads": heads,
+        **({"dwell": dwell} if dwell else {}),
     }
 
 
@@ -114,6 +122,7 @@ class _Sample:
         *,
         lists: RankingLists,
     ) -> None:
+        self.config, self.model = config, model
         self.sequences = dataset.load_sequences()
         self.lists = lists
         self.labels = outcome_labels(model, lists)
@@ -141,7 +150,7 @@ class _Sample:
     def outcomes(self, head: int, *, knows_truth: bool) -> HeadOutcomes:
         """Returns the candidates that count for a head."""
         places = head_cells(self.labels, self.cells, head)
-        raw, calibrated, _ = self.predictions
+        raw, calibrated = self.predictions.raw, self.predictions.calibrated
         truth = self.truth if knows_truth else None
         return HeadOutcomes(
             self.labels[..., head].ravel()[places] > 0,
@@ -151,6 +160,22 @@ class _Sample:
             self.lists.user_rows,
             self.slices,
             None if truth is None else truth.ravel()[places],
+        )
+
+    def dwell(self, *, last_split: int) -> dict[str, Any] | None:
+        """Measures the predicted dwell; None where nobody stayed."""
+        lists = add_dwell(self.lists, self.sequences, last_split=last_split)
+        seconds = lists.dwell_seconds
+        if seconds is None or not (seconds > 0.0).any():
+            return None
+        rows, places = np.nonzero(seconds > 0.0)
+        return dwell_report(
+            np.log1p(seconds[rows, places]),
+            self.predictions.log_dwell[rows, places],
+            self.lists.user_rows[rows],
+            constant=float(self.model.mean_log_dwell),
+            num_bootstrap=self.config.evaluation.num_bootstrap,
+            seed=self.config.seed,
         )
 
 

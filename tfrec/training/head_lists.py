@@ -30,11 +30,14 @@ class Predictions(NamedTuple):
         raw: float32 `[num_lists, num_candidates, num_heads]`, logits as trained.
         calibrated: The same as served.
         slices: int32 `[num_lists]`, which curve is theirs.
+        log_dwell: float32 `[num_lists, num_candidates]`, predicted log(1 + seconds);
+            0 without that head.
     """
 
     raw: np.ndarray
     calibrated: np.ndarray
     slices: np.ndarray
+    log_dwell: np.ndarray
 
 
 def population_of(head: str, lists: Lists, targets: tuple[str, ...]) -> Population:
@@ -99,19 +102,22 @@ def predict(
     """Runs the model on lists, without and with its calibration."""
 
     @tf.function(input_signature=[batch_spec(sequences, lists)])
-    def run(batch: RankingBatch) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def run(batch: RankingBatch) -> tuple[tf.Tensor, ...]:
         request = batch.inputs.request
-        logits = model(batch.inputs, training=False)
+        logits, log_dwell = model.forward(batch.inputs)
+        if isinstance(log_dwell, tuple):
+            log_dwell = tf.zeros_like(logits[..., 0])
         slices = tf.zeros_like(request.request_timestamp, tf.int32)
         if model.calibration is not None:
             slices = model.calibration.slice_index(request)
-        return logits, model.calibrated(logits, request), slices
+        return logits, model.calibrated(logits, request), slices, log_dwell
 
     shape = (lists.num_lists, lists.candidate_index.shape[1], len(model.heads))
     found = Predictions(
         np.empty(shape, np.float32),
         np.empty(shape, np.float32),
         np.empty(lists.num_lists, np.int32),
+        np.empty(shape[:2], np.float32),
     )
     step = max(_BATCH_CANDIDATES // max(shape[1], 1), 1)
     for start in range(0, lists.num_lists, step):

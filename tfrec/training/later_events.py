@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tfrec.data.store import TEST, EventSequences
+from tfrec.data.store import VALIDATION, EventSequences
 from tfrec.models.ranking_model import UNDEFINED_LABEL
 from tfrec.schema import NUM_SPECIAL_INDICES, Schema
 from tfrec.training.ranking_lists import RankingLists
@@ -37,12 +37,19 @@ def drop_false_negatives(
     return replace(lists, labels=labels)
 
 
-def add_dwell(lists: RankingLists, sequences: EventSequences) -> RankingLists:
+def add_dwell(
+    lists: RankingLists, sequences: EventSequences, *, last_split: int = VALIDATION
+) -> RankingLists:
     """Adds how long the shopper stayed on each candidate: the first known dwell.
 
     It is searched for in what is left of the session that the request begins in.
+
+    Args:
+        lists: Of any split up to the last one.
+        sequences: All events.
+        last_split: Events of later splits are never looked at.
     """
-    rows, events = _events_until(lists, sequences, days=None)
+    rows, events = _events_until(lists, sequences, days=None, last_split=last_split)
     known = sequences.dwell_seconds[events] > 0.0
     dwell = np.zeros(lists.candidate_index.shape, np.float32)
     found = list(_places(lists, rows[known], events[known], sequences))
@@ -53,7 +60,11 @@ def add_dwell(lists: RankingLists, sequences: EventSequences) -> RankingLists:
 
 
 def _events_until(
-    lists: RankingLists, sequences: EventSequences, *, days: float | None
+    lists: RankingLists,
+    sequences: EventSequences,
+    *,
+    days: float | None,
+    last_split: int = VALIDATION,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns pairs of list and event, in the order of lists and time.
 
@@ -74,7 +85,7 @@ def _events_until(
     rows = np.repeat(np.arange(lists.num_lists), lengths)
     within = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     events = starts[rows] + within
-    kept = sequences.split[events] != TEST
+    kept = sequences.split[events] <= last_split
     return rows[kept], events[kept]
 
 
