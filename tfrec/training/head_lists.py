@@ -106,7 +106,7 @@ def predict(
         request = batch.inputs.request
         logits, log_dwell = model.forward(batch.inputs)
         if isinstance(log_dwell, tuple):
-            log_dwell = tf.zeros_like(logits[..., 0])
+            log_dwell = tf.zeros_like(tf.reduce_max(logits, axis=-1))
         slices = tf.zeros_like(request.request_timestamp, tf.int32)
         if model.calibration is not None:
             slices = model.calibration.slice_index(request)
