@@ -133,7 +133,9 @@ class _ModelScorer:
     def _compile(self, function: Any, context: dict[str, np.ndarray]) -> Any:
         if self._compiled is None:
             spec = spec_of(self.recommender, context, searches=self.searches)
-            self._compiled = tf.function(function, input_signature=[spec])
+            self._compiled = tf.function(
+                function, input_signature=[spec], autograph=False
+            )
         return self._compiled
 
 

@@ -95,6 +95,6 @@ class TrainedTexts(tf.keras.layers.Layer):
             start += size
         return vectors
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def _run(self, tokens: TextTokens) -> tf.Tensor:
         return self.encoder(tokens, training=False)

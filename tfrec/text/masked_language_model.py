@@ -199,7 +199,7 @@ def _step_function(model: Any, optimizer: Any) -> Any:
         tf.TensorSpec([], tf.int32),
     ]
 
-    @tf.function(input_signature=signature)
+    @tf.function(input_signature=signature, autograph=False)
     def step(
         token_ids: tf.Tensor,
         padding_mask: tf.Tensor,

@@ -202,7 +202,9 @@ def _speed(
         return {"texts_per_second": None, "ms_per_search": None}
     texts = [text for text in dict.fromkeys(reader.item_texts) if text][:SPEED_TEXTS]
     encode = tf.function(
-        reader.encoder.encode, input_signature=[tf.TensorSpec([None], tf.string)]
+        reader.encoder.encode,
+        input_signature=[tf.TensorSpec([None], tf.string)],
+        autograph=False,
     )
     encode(tf.constant(texts[:8]))
     times = []
@@ -292,4 +294,4 @@ def _compiled_answer(
     specs = tf.nest.map_structure(
         lambda tensor: tf.TensorSpec([None] * tensor.shape.rank, tensor.dtype), inputs
     )
-    return tf.function(answer, input_signature=specs)
+    return tf.function(answer, input_signature=specs, autograph=False)

@@ -101,7 +101,7 @@ def predict(
 ) -> Predictions:
     """Runs the model on lists, without and with its calibration."""
 
-    @tf.function(input_signature=[batch_spec(sequences, lists)])
+    @tf.function(input_signature=[batch_spec(sequences, lists)], autograph=False)
     def run(batch: RankingBatch) -> tuple[tf.Tensor, ...]:
         request = batch.inputs.request
         logits, log_dwell = model.forward(batch.inputs)

@@ -103,7 +103,7 @@ def find_prototypes(
 def _encoder(model: RetrievalModel, builder: BatchBuilder) -> Any:
     """Returns a graph from a batch and the vectors of items to its queries."""
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True, autograph=False)
     def encode(
         batch: RetrievalBatch, items: tf.Tensor, texts: tf.Tensor | None
     ) -> tf.Tensor:

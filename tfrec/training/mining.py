@@ -230,7 +230,7 @@ def _retrieve(
 
     spec = spec_of(recommender, requests.context, searches=True)
 
-    @tf.function(input_signature=[spec])
+    @tf.function(input_signature=[spec], autograph=False)
     def encode(request: Request) -> tuple[tf.Tensor, tf.Tensor]:
         encoded = recommender.encode(request)
         return encoded.embeddings, recommender.scores_of(encoded)

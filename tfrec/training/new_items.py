@@ -231,7 +231,8 @@ def _find_places(
         input_signature=[
             spec_of(recommender, queries.context, searches=False),
             tf.TensorSpec([None], tf.int32),
-        ]
+        ],
+        autograph=False,
     )
     def find(request: Request, targets: tf.Tensor) -> tuple[tf.Tensor, ...]:
         encoded = recommender.encode(request)

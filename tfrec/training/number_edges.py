@@ -32,7 +32,7 @@ def measure_numbers(
         seed: Of the draw.
     """
 
-    @tf.function(input_signature=[batch_spec(sequences, sources[0])])
+    @tf.function(input_signature=[batch_spec(sequences, sources[0])], autograph=False)
     def numbers_of(batch: RankingBatch) -> tf.Tensor:
         return model.numbers(batch.inputs)
 

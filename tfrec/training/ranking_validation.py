@@ -31,11 +31,11 @@ class RankingValidator:
         self.k = parse_metric(metric)[1]
         self.max_history_length = max_history_length
 
-        @tf.function(input_signature=[batch_spec(sequences, lists)])
+        @tf.function(input_signature=[batch_spec(sequences, lists)], autograph=False)
         def score(batch: RankingBatch) -> tf.Tensor:
             return model.scores(model(batch.inputs, training=False))
 
-        @tf.function(input_signature=[batch_spec(sequences, lists)])
+        @tf.function(input_signature=[batch_spec(sequences, lists)], autograph=False)
         def score_calibrated(batch: RankingBatch) -> tf.Tensor:
             logits = model(batch.inputs, training=False)
             return model.scores(model.calibrated(logits, batch.inputs.request))

@@ -82,7 +82,7 @@ def fit_text_match(
         sureness,
         exclude_seen=config.evaluation.exclude_seen,
     )
-    measure = tf.function(loss, input_signature=spec)
+    measure = tf.function(loss, input_signature=spec, autograph=False)
     batch = _batches(scorer, sequences, queries)
 
     def held_out_losses() -> np.ndarray:
@@ -193,7 +193,7 @@ def _descend(
     spec: Sequence[object],
     rng: np.random.Generator,
 ) -> None:
-    @tf.function(input_signature=spec)
+    @tf.function(input_signature=spec, autograph=False)
     def gradients(request: Request, targets: tf.Tensor) -> Any:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)
