@@ -12,7 +12,7 @@ from tfrec.models.task_layers import (
     SharedBottom,
     build_task_layers,
 )
-from tfrec.models.task_towers import DenseTower, TaskLogits
+from tfrec.models.task_towers import DenseTower, ExtractionLevel, TaskLogits
 
 SHAPE = {"num_tasks": 3, "hidden_dims": (5, 4), "task_dims": (2,), "dropout": 0.4}
 LAYERS: list[tuple[type[tf.keras.layers.Layer], dict[str, Any]]] = [
@@ -145,3 +145,10 @@ def test_numbers_that_make_no_layer_are_named():
         ProgressiveExtraction(
             2, (3,), (), num_experts=1, num_task_experts=1, num_levels=0, dropout=0.0
         )
+
+
+def test_a_level_is_made_again_from_its_configuration():
+    shape = {"num_tasks": 2, "hidden_dims": (4,), "dropout": 0.4}
+    own = {"num_experts": 1, "num_task_experts": 3, "is_last": True}
+    level = ExtractionLevel.from_config(ExtractionLevel(**shape, **own).get_config())
+    assert {**shape, **own}.items() <= level.get_config().items()

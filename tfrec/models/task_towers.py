@@ -133,6 +133,16 @@ class ExtractionLevel(TaskLayer):
             shared = mix_experts(self.shared_gate(shared), everyone)
         return [shared, *mixed]
 
+    def get_config(self) -> dict[str, Any]:
+        own = {
+            "num_experts": len(self.shared),
+            "num_task_experts": self.num_task_experts,
+            "is_last": self.shared_gate is None,
+        }
+        config = {**super().get_config(), **own}
+        del config["task_dims"]  # Its towers come behind the last level.
+        return config
+
 
 class TaskLogits(tf.keras.layers.Layer):
     """One linear output per task; it starts at 0 and computes in float32.
