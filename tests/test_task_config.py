@@ -116,7 +116,8 @@ def test_an_order_by_nothing_is_an_error():
 
 
 def test_layers_of_tasks_need_a_place():
-    for settings in ({"task_layers": "mmoe"}, {"task_dims": [4]}):
+    both: list[dict[str, Any]] = [{"task_layers": "mmoe"}, {"task_dims": [4]}]
+    for settings in both:
         with pytest.raises(ValueError, match="additive.*task_layers=.*task_dims="):
             configure(fusion="additive", **settings)
     with pytest.raises(ValueError, match="ple` needs `hidden_dims`"):

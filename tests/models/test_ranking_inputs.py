@@ -1,5 +1,7 @@
 """The ranking model with every way to make its inputs."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -149,7 +151,7 @@ def test_ranking_reads_more_of_the_past_than_retrieval():
 
 
 def test_events_fade_by_hours_where_time_decay_is_asked_for():
-    def attended(hours: int, **settings: object) -> np.ndarray:
+    def attended(hours: int, **settings: Any) -> np.ndarray:
         model = shuffled(make_model(**settings))
         # What else tells times and types apart is silenced.
         for table in (model.fields.type_table, model.fields.event_gap_table):

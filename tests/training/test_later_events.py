@@ -109,9 +109,11 @@ def test_dwells_of_later_splits_are_not_looked_at():
     sequences = make_sequences([[0, 1, 2]], splits=[[0, 1, 2]])
     sequences.dwell_seconds[:] = [9.0, 4.0, 7.0]
     lists = lists_of([[1, 2]], users=[0], ends=[1])
-    assert add_dwell(lists, sequences).dwell_seconds.tolist() == [[4.0, 0.0]]
-    tested = add_dwell(lists, sequences, last_split=TEST).dwell_seconds
-    assert tested.tolist() == [[4.0, 7.0]]
+    for found, expected in (
+        (add_dwell(lists, sequences), [[4.0, 0.0]]),
+        (add_dwell(lists, sequences, last_split=TEST), [[4.0, 7.0]]),
+    ):
+        np.testing.assert_array_equal(found.dwell_seconds, expected)
 
 
 @pytest.mark.parametrize("rows_at_once", [1, 2, 3])
