@@ -152,7 +152,7 @@ def measure_rivals(stage: SeedStage, names: Sequence[str]) -> None:
     )
     config, sequences = stage.config, stage.sequences
     share = settings.holdout_share
-    sources, holdout = find_lists(
+    sources, holdout, _ = find_lists(
         config, stage.dataset, sequences, base, holdout_share=share
     )
     features = HandMadeFeatures(build_rival_inputs(stage, final=False))

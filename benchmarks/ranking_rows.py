@@ -177,6 +177,7 @@ def _list_rows(config: ExperimentConfig, schema: Schema) -> list[Row]:
     if config.data.impression_event_type is None or not schema.shown_head_types:
         return rows  # No list that was shown teaches anything.
     rows.append(Row("no_impressions", "lists", {"impression_share": 0.0}))
+    rows.append(Row("unshown_negatives", "lists", {"unshown": "negative"}))
     columns = config.data.event_columns
     if columns.position is not None:
         rows.append(Row("examination", "lists", {"position_bias": "examination"}))

@@ -77,6 +77,12 @@ class TaskConfig(FrozenConfig):
         description="Greatest share of shown lists among those learned from; the "
         "others are retrieved. None: all there are.",
     )
+    unshown: Literal["unknown", "negative"] = Field(
+        "unknown",
+        description="What a retrieved candidate teaches the heads of shown lists: "
+        "nothing, since it may not have been seen, or that without the event it is a "
+        "negative. Where there are no shown lists it is one.",
+    )
     false_negative_days: float = Field(
         0.0,
         ge=0,

@@ -143,6 +143,37 @@ def test_undefined_labels_and_padding_change_nothing(settings):
     assert abs(float(model.compute_loss(batch(labels, long))) - float(expected)) > 1e-4
 
 
+@pytest.mark.parametrize(
+    "settings",
+    # Elsewhere one head's labels say something to another.
+    [s for s in REGISTRY.values() if not {"funnel", "event_gains"} & set(s)],
+)
+def test_a_list_teaches_only_the_heads_that_it_is_said_to(settings):
+    model = shuffled(make_model(**settings))
+    taught = tf.constant([[True, False, True], [False, True, True]])
+    labels = np.where(taught.numpy()[:, np.newaxis], LABELS, np.int8(-1))
+    undefined = batch()._replace(labels=tf.constant(labels))
+    expected = model.compute_loss(undefined)
+    found = model.compute_loss(batch()._replace(taught=taught))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert abs(float(model.compute_loss(batch())) - float(expected)) > 1e-4
+
+
+def test_graded_relevance_knows_what_teaches_no_head():
+    """A view that led to a cart is worth more, though carts are not learned."""
+    model = shuffled(make_model(event_gains={"cart": 4.0}))
+    views = tf.constant([[True, False, False]] * 2)
+    labels = LABELS.copy()
+    labels[..., 1:] = -1
+    plain = model.compute_loss(batch(labels))
+    graded = model.compute_loss(batch()._replace(taught=views))
+    assert abs(float(graded) - float(plain)) > 1e-4
+    found = gradients(model, batch()._replace(taught=views))
+    (kernel,) = (v for k, v in found.items() if "task_logits" in k and "kernel" in k)
+    assert (kernel[:, 1:] == 0.0).all()
+    assert np.abs(kernel[:, 0]).max() > 1e-6
+
+
 @each_choice
 def test_batches_without_places_and_dwell_are_learned_from_too(settings):
     model = shuffled(make_model(**settings))

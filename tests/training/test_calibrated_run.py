@@ -18,9 +18,10 @@ from tfrec.evaluation.head_tables import head_table
 from tfrec.evaluation.report import print_report
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.schema import SignatureName
+from tfrec.training import calibration, calibrators
 from tfrec.training.calibration import fit_calibration
 from tfrec.training.calibrators import affordable_kind
-from tfrec.training.head_lists import find_evaluation_lists, predict
+from tfrec.training.head_lists import find_evaluation_lists, predict, slice_index
 from tfrec.training.run import load_recommender, train
 
 pytestmark = pytest.mark.slow
@@ -173,6 +174,41 @@ def test_graph_says_of_lists_what_numpy_fitted(run, kind):
     loss = (np.logaddexp(0, x) - x * labels).mean()
     assert about["view"]["log_loss"] == pytest.approx(loss, rel=1e-4)
     assert about["view"]["candidates"] == labels.size
+
+
+def test_the_level_is_that_of_everybody_and_of_each_slice(run, monkeypatch):
+    """The held-out are few: how often it happened is known of the others, too."""
+    for module in (calibration, calibrators):  # So that a third of the shop will do.
+        monkeypatch.setattr(module, "MIN_EVENTS_OF_SLOPE", 5)
+    ranking = run.recommender.ranking
+    config, sequences = run.config, run.dataset.load_sequences()
+    everybody = find_evaluation_lists(
+        config, run.dataset, run.recommender, split=TEST, max_lists=10_000
+    )
+    lists = everybody["retrieved"]
+    some = {
+        name: one.take(np.arange(0, one.num_lists, 3))
+        for name, one in everybody.items()
+    }
+    settings = config.ranking.model_copy(update={"calibration": "platt"})
+    kept = [v.numpy() for v in ranking.calibration.weights]
+    try:
+        about = fit_calibration(
+            config, settings, sequences, ranking, some, everybody=everybody
+        )
+        found = predict(ranking, sequences, some["retrieved"], max_history_length=8)
+    finally:
+        for variable, value in zip(ranking.calibration.weights, kept, strict=True):
+            variable.assign(value)
+    own = slice_index(ranking, sequences, some["retrieved"])
+    theirs = slice_index(ranking, sequences, lists)
+    assert about["view"]["slices"]
+    for index in about["view"]["slices"]:
+        promised = expit(found.calibrated[own == index, :, 0]).mean()
+        happened = (lists.labels[theirs == index, :, 0] > 0).mean()
+        assert promised == pytest.approx(happened, rel=1e-3)
+        few = (some["retrieved"].labels[own == index, :, 0] > 0).mean()
+        assert few != pytest.approx(happened, rel=1e-3)
 
 
 def test_lists_without_their_target_count_too(run):

@@ -10,6 +10,7 @@ from tfrec.training.calibrators import (
     MIN_EVENTS_OF_CURVE,
     MIN_EVENTS_OF_SLOPE,
     CalibratorKind,
+    Share,
     affordable_kind,
     fit_calibrator,
 )
@@ -94,6 +95,37 @@ def test_as_many_events_are_promised_as_happened(kind, num):
     logits, labels = made(lambda x: x + 1.0, num=num)
     found = fit_calibrator(kind, logits, labels)
     assert expit(found(logits)).mean() == pytest.approx(labels.mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["platt", "isotonic"])
+def test_the_level_is_that_of_a_larger_sample_and_the_form_stays(kind):
+    logits, labels = made(lambda x: x + 1.0, num=20_000)
+    share = Share(3_000, 100_000)
+    own, found = (fit_calibrator(kind, logits, labels, share=s) for s in (None, share))
+    assert expit(found(logits)).mean() == pytest.approx(0.03, rel=1e-4)
+    moved = found(logits) - own(logits)
+    np.testing.assert_allclose(moved, moved[0], atol=1e-6)
+    assert moved[0] < -0.5
+
+
+def test_a_temperature_has_no_level():
+    logits, labels = made(lambda x: 0.5 * x)
+    own, found = (
+        fit_calibrator("temperature", logits, labels, share=s)
+        for s in (None, Share(1, 100))
+    )
+    assert found.tails == own.tails
+    assert (found.knots == 0.0).all()
+
+
+def test_events_of_others_carry_a_shift_further():
+    logits = np.linspace(-6.0, 1.0, 5_000)
+    labels = np.arange(5_000) % 500 == 0  # 10 events.
+    found = fit_calibrator("platt", logits, labels, share=Share(50, 25_000))
+    assert found.kind == "shift"
+    expected = 5 * expit(logits).sum()
+    wanted = expected * (5 + 50) / (5 + expected)
+    assert 5 * expit(found(logits)).sum() == pytest.approx(wanted, rel=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)

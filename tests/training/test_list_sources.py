@@ -51,6 +51,37 @@ def test_by_default_all_lists_are_learned_from_as_they_are(tmp_path):
         assert (lists.labels == 0).all()
 
 
+def test_retrieved_lists_teach_targets_and_shown_ones_the_others(tmp_path):
+    both = prepare_sources(configure(tmp_path), shop(), [retrieved(), shown()])
+    assert [lists.taught[0].tolist() for lists in both] == [
+        [True, False, False],
+        [True, True, True],  # Labels of the target are undefined there.
+    ]
+    assert [lists.taught.shape for lists in both] == [(3, 3), (6, 3)]
+    # What happened is still known: graded relevance reads it.
+    np.testing.assert_array_equal(both[0].labels, retrieved().labels)
+
+
+def test_without_shown_lists_retrieved_ones_teach_every_head(tmp_path):
+    (alone,) = prepare_sources(configure(tmp_path), shop(), [retrieved()])
+    assert alone.taught is None
+    config = configure(tmp_path, impression_share=0.0)
+    first, second = prepare_sources(config, shop(), [retrieved(), shown()])
+    assert first.taught is second.taught is None
+    config = configure(tmp_path, unshown="negative")
+    first, second = prepare_sources(config, shop(), [retrieved(), shown()])
+    assert first.taught is second.taught is None
+
+
+def test_retrieved_lists_that_teach_no_head_are_left_out(tmp_path):
+    config = configure(tmp_path)
+    data = config.data.model_copy(update={"head_event_types": ("cart", "purchase")})
+    config = config.model_copy(update={"data": data})
+    lists = [replace(one, labels=one.labels[..., 1:]) for one in (retrieved(), shown())]
+    first, second = prepare_sources(config, shop(), lists)
+    assert (first.num_lists, second.num_lists) == (0, 6)
+
+
 @pytest.mark.parametrize(("share", "kept"), [(0.0, 0), (0.5, 3), (0.25, 1), (0.9, 6)])
 def test_shown_lists_are_at_most_their_share(share, kept, tmp_path):
     config = configure(tmp_path, impression_share=share)

@@ -165,7 +165,7 @@ def test_shown_lists_are_left_out_where_every_head_is_a_target(
     monkeypatch.setattr(cycle_dataset, "load_impressions", lambda: shown)
     config = configure(tmp_path)
     recommender = untrained(config, cycle_dataset)
-    sources, held_out = find_lists(
+    sources, held_out, _ = find_lists(
         config, cycle_dataset, sequences, recommender, holdout_share=0.4
     )
     assert len(sources) == 1

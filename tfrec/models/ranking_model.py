@@ -37,9 +37,10 @@ class RankingBatch(NamedTuple):
         labels: int8 `[batch_size, num_candidates, num_heads]`: 1 happened, 0 did
             not, -1 undefined (not learned from).
         positions: int32 `[batch_size, num_candidates]`, place in the shown list from
-            1; 0 unknown. This and what follows is `()` where nothing learns from it.
+            1; 0 unknown. This and the next two are `()` where nothing learns from it.
         propensities: float32, same shape, logged chance of being seen; NaN unknown.
         dwell_seconds: float32, same shape; 0 unknown.
+        taught: bool `[batch_size, num_heads]`, heads that learn from a list; `()`: all.
     """
 
     inputs: RankingInputs
@@ -47,6 +48,7 @@ class RankingBatch(NamedTuple):
     positions: Leaf = ()
     propensities: Leaf = ()
     dwell_seconds: Leaf = ()
+    taught: Leaf = ()
 
 
 class RankingOutputs(NamedTuple):
@@ -279,6 +281,8 @@ class RankingModel(TrainableModel):
         labels = funnel_labels(batch.labels, self.stages)
         defined = labels != UNDEFINED_LABEL
         defined &= (batch.inputs.candidate_index > 0)[..., tf.newaxis]
+        if not isinstance(batch.taught, tuple):
+            defined &= batch.taught[:, tf.newaxis]
         outcomes = Outcomes(
             tf.cast(labels, tf.float32),
             defined,

@@ -14,6 +14,7 @@ from tfrec.training.calibrators import (
     MIN_EVENTS_OF_SLOPE,
     Calibrator,
     CalibratorKind,
+    Share,
     fit_calibrator,
 )
 from tfrec.training.head_lists import (
@@ -25,7 +26,9 @@ from tfrec.training.head_lists import (
     outcome_labels,
     population_of,
     predict,
+    slice_index,
 )
+from tfrec.training.ranking_lists import RankingLists
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -36,12 +39,16 @@ def fit_calibration(
     sequences: EventSequences,
     model: RankingModel,
     lists: Lists,
+    *,
+    everybody: Lists | None = None,
 ) -> dict[str, Any]:
     """Sets the curves of a trained model.
 
     Every head is fitted to the lists that it is about, see `population_of`: as they
     are served (retrieved for held-out users, whether their target was among them or
-    not) or as they were shown.
+    not) or as they were shown. What the model says of users that it was trained on is
+    too sure, so the form of a curve is fitted to the others. How often an event
+    happens has nothing to do with the model: the level is that of all users.
 
     Args:
         config: Of the experiment.
@@ -49,6 +56,7 @@ def fit_calibration(
         sequences: All events.
         model: Trained; it gets the curves.
         lists: Of users that were not trained on.
+        everybody: The same of all users; None: there are no others.
 
     Returns:
         Per head its population, the kind of its curve, how many events it was fitted
@@ -64,13 +72,24 @@ def fit_calibration(
         head: population_of(head, lists, schema.target_event_types) for head in types
     }
     samples: dict[Population, _Samples] = {
-        name: _Samples(config, settings, sequences, model, lists=lists, population=name)
+        name: _Samples(config, settings, sequences, model, lists=lists[name])
         for name in set(found.values())
+    }
+    outcomes: dict[Population, _Outcomes] = {
+        name: _Outcomes(settings, sequences, model, lists=(everybody or lists)[name])
+        for name in samples
     }
     report, curves = {}, []
     for h, head in enumerate(types):
         logits, labels, slices = samples[found[head]].of_head(h)
-        fitted = _fit_head(settings.calibration, logits, labels, slices, calibration)
+        fitted = _fit_head(
+            settings.calibration,
+            logits,
+            labels,
+            slices,
+            calibration,
+            outcomes=outcomes[found[head]].of_head(h),
+        )
         curves.append(fitted)
         about = _describe(fitted, logits, labels, slices)
         report[head] = {"population": found[head], **about}
@@ -78,6 +97,32 @@ def fit_calibration(
             _warn_few(head, labels)
     _assign(calibration, curves)
     return report
+
+
+class _Outcomes:
+    """What happened in lists of one population, by head."""
+
+    def __init__(
+        self,
+        settings: RankingConfig,
+        sequences: EventSequences,
+        model: RankingModel,
+        *,
+        lists: RankingLists,
+    ) -> None:
+        self.labels = outcome_labels(model, lists)
+        self.cells = counted_cells(lists, position_bias=settings.position_bias)
+        self.slices = slice_index(model, sequences, lists)
+
+    def places(self, head: int) -> np.ndarray:
+        """Returns the flat places of the candidates that count."""
+        return head_cells(self.labels, self.cells, head)
+
+    def of_head(self, head: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns labels and slices of the candidates that count."""
+        places = self.places(head)
+        labels = self.labels[..., head].ravel()[places] > 0
+        return labels, self.slices[places // self.cells.shape[1]]
 
 
 class _Samples:
@@ -90,25 +135,18 @@ class _Samples:
         sequences: EventSequences,
         model: RankingModel,
         *,
-        lists: Lists,
-        population: Population,
+        lists: RankingLists,
     ) -> None:
-        chosen = lists[population]
+        self.outcomes = _Outcomes(settings, sequences, model, lists=lists)
         self.predictions: Predictions = predict(
-            model, sequences, chosen, max_history_length=config.max_history_length
+            model, sequences, lists, max_history_length=config.max_history_length
         )
-        self.labels = outcome_labels(model, chosen)
-        self.cells = counted_cells(chosen, position_bias=settings.position_bias)
 
     def of_head(self, head: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns logits, labels and slices of the candidates that count."""
-        places = head_cells(self.labels, self.cells, head)
-        num_candidates = self.cells.shape[1]
-        return (
-            self.predictions.raw[..., head].ravel()[places],
-            self.labels[..., head].ravel()[places] > 0,
-            self.predictions.slices[places // num_candidates],
-        )
+        places = self.outcomes.places(head)
+        logits = self.predictions.raw[..., head].ravel()[places]
+        return logits, *self.outcomes.of_head(head)
 
 
 @dataclass(frozen=True)
@@ -128,15 +166,29 @@ def _fit_head(
     labels: np.ndarray,
     slices: np.ndarray,
     calibration: Calibration,
+    *,
+    outcomes: tuple[np.ndarray, np.ndarray],
 ) -> _HeadCurves:
+    """Fits the curves of a head to samples, and their level to `outcomes`."""
+    happened_at, slices_at = outcomes
     by_slice = {}
     indices = range(calibration.num_slices) if calibration.slice_name else ()
     for index in indices:
         chosen = slices == index
         happened = int(labels[chosen].sum())
         if min(happened, int(chosen.sum()) - happened) >= MIN_EVENTS_OF_SLOPE:
-            by_slice[index] = fit_calibrator(kind, logits[chosen], labels[chosen])
-    return _HeadCurves(fit_calibrator(kind, logits, labels), by_slice)
+            by_slice[index] = fit_calibrator(
+                kind,
+                logits[chosen],
+                labels[chosen],
+                share=_share(happened_at[slices_at == index]),
+            )
+    common = fit_calibrator(kind, logits, labels, share=_share(happened_at))
+    return _HeadCurves(common, by_slice)
+
+
+def _share(happened: np.ndarray) -> Share:
+    return Share(int(happened.sum()), len(happened))
 
 
 def _assign(calibration: Calibration, heads: list[_HeadCurves]) -> None:

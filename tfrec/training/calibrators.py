@@ -1,7 +1,7 @@
 """Fits curves that make probabilities right: temperature, Platt, isotonic."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.optimize import root_scalar
@@ -21,6 +21,13 @@ _MIN_EVENTS_OF_KNOT = 20
 _MIN_SLOPE = 0.01  # What is all but level would tie candidates in float32.
 _MIN_WIDTH = 1e-3  # Of a segment, in logits.
 _WIDEST_LOGIT = 50.0  # A probability of 1e-22.
+
+
+class Share(NamedTuple):
+    """How often something happened: in `happened` of `total` cases."""
+
+    happened: int
+    total: int
 
 
 @dataclass(frozen=True)
@@ -54,9 +61,16 @@ IDENTITY = Calibrator("identity", np.zeros((1, 2)), (1.0, 1.0))
 
 
 def fit_calibrator(
-    kind: CalibratorKind, logits: np.ndarray, labels: np.ndarray
+    kind: CalibratorKind,
+    logits: np.ndarray,
+    labels: np.ndarray,
+    *,
+    share: Share | None = None,
 ) -> Calibrator:
     """Fits a curve, of a simpler kind where there are few events.
+
+    Its form is fitted to the samples; its level, but for a temperature, to `share`:
+    probabilities are promised so large that their mean is that.
 
     Fewer than `MIN_EVENTS_OF_CURVE` events (or non-events) give Platt's instead of
     isotonic regression, fewer than `MIN_EVENTS_OF_SLOPE` a mere shift of the logits, to
@@ -71,17 +85,20 @@ def fit_calibrator(
         kind: What is wanted.
         logits: float `[num_samples]`.
         labels: bool `[num_samples]`.
+        share: Of events among all that the samples stand for, themselves included;
+            None: among the samples.
     """
     logits = logits.astype(np.float64)
     if not len(labels):
         return IDENTITY
+    share = share or Share(int(labels.sum()), len(labels))
     happened = int(labels.sum())
     kind = affordable_kind(kind, min(happened, len(labels) - happened))
     if kind == "shift":
-        shift = _shift(logits, _posterior_mean(logits, labels))
+        shift = _shift(logits, _posterior_mean(logits, share))
         return Calibrator(kind, np.array([[0.0, shift]]), (1.0, 1.0))
     if kind == "isotonic":
-        return _fit_isotonic(logits, labels)
+        return _fit_isotonic(logits, labels, share)
     has_shift = kind != "temperature"
     # The ridge of 1 is next to nothing beside `MIN_EVENTS_OF_SLOPE` events, and keeps
     # the slope finite where events and others do not overlap.
@@ -89,7 +106,8 @@ def fit_calibrator(
         C=1.0, fit_intercept=has_shift, solver="newton-cholesky"
     ).fit(logits[:, None], labels)
     slope = max(float(model.coef_[0, 0]), _MIN_SLOPE)
-    shift = _shift(slope * logits, float(labels.mean())) if has_shift else 0.0
+    wanted = share.happened / share.total
+    shift = _shift(slope * logits, wanted) if has_shift else 0.0
     return Calibrator(kind, np.array([[0.0, shift]]), (slope, slope))
 
 
@@ -100,13 +118,14 @@ def affordable_kind(kind: CalibratorKind, num_events: int) -> CalibratorKind:
     return kind if num_events >= MIN_EVENTS_OF_SLOPE else "shift"
 
 
-def _posterior_mean(logits: np.ndarray, labels: np.ndarray) -> float:
+def _posterior_mean(logits: np.ndarray, share: Share) -> float:
     """Returns the share of events that is likely by prior and data."""
-    if 2 * labels.sum() > len(labels):  # Of the rarer outcome.
-        return 1.0 - _posterior_mean(-logits, ~labels)
-    expected = expit(logits).sum()
-    ratio = (_PRIOR_EVENTS + labels.sum()) / (_PRIOR_EVENTS + expected)
-    return float(expected * ratio / len(labels))
+    happened, total = share
+    if 2 * happened > total:  # Of the rarer outcome.
+        return 1.0 - _posterior_mean(-logits, Share(total - happened, total))
+    mean = expit(logits).mean()
+    ratio = (_PRIOR_EVENTS + happened) / (_PRIOR_EVENTS + mean * total)
+    return float(mean * ratio)
 
 
 def _shift(logits: np.ndarray, wanted: float) -> float:
@@ -119,7 +138,7 @@ def _shift(logits: np.ndarray, wanted: float) -> float:
     return root_scalar(excess, bracket=(-widest, widest), xtol=1e-6).root
 
 
-def _fit_isotonic(logits: np.ndarray, labels: np.ndarray) -> Calibrator:
+def _fit_isotonic(logits: np.ndarray, labels: np.ndarray, share: Share) -> Calibrator:
     """Fits isotonic regression and draws a rising line through its steps.
 
     A step is a level stretch: what is on it would tie, and the order would be lost.
@@ -139,8 +158,8 @@ def _fit_isotonic(logits: np.ndarray, labels: np.ndarray) -> Calibrator:
     )
     knots = _rising(logit(expected / count), logit(happened / count))
     curve = Calibrator("isotonic", knots, (1.0, 1.0))
-    # Bending the steps moved the mean a little.
-    knots[:, 1] += _shift(curve(logits), float(labels.mean()))
+    # Bending the steps moved the mean a little, too.
+    knots[:, 1] += _shift(curve(logits), share.happened / share.total)
     return curve
 
 

@@ -29,14 +29,12 @@ class Predictions(NamedTuple):
     Attributes:
         raw: float32 `[num_lists, num_candidates, num_heads]`, logits as trained.
         calibrated: The same as served.
-        slices: int32 `[num_lists]`, which curve is theirs.
         log_dwell: float32 `[num_lists, num_candidates]`, predicted log(1 + seconds);
             0 without that head.
     """
 
     raw: np.ndarray
     calibrated: np.ndarray
-    slices: np.ndarray
     log_dwell: np.ndarray
 
 
@@ -107,16 +105,12 @@ def predict(
         logits, log_dwell = model.forward(batch.inputs)
         if isinstance(log_dwell, tuple):
             log_dwell = tf.zeros_like(tf.reduce_max(logits, axis=-1))
-        slices = tf.zeros_like(request.request_timestamp, tf.int32)
-        if model.calibration is not None:
-            slices = model.calibration.slice_index(request)
-        return logits, model.calibrated(logits, request), slices, log_dwell
+        return logits, model.calibrated(logits, request), log_dwell
 
     shape = (lists.num_lists, lists.candidate_index.shape[1], len(model.heads))
     found = Predictions(
         np.empty(shape, np.float32),
         np.empty(shape, np.float32),
-        np.empty(lists.num_lists, np.int32),
         np.empty(shape[:2], np.float32),
     )
     step = max(_BATCH_CANDIDATES // max(shape[1], 1), 1)
@@ -128,6 +122,17 @@ def predict(
         for values, part in zip(found, run(batch), strict=True):
             values[rows] = part.numpy()
     return found
+
+
+def slice_index(
+    model: RankingModel, sequences: EventSequences, lists: RankingLists
+) -> np.ndarray:
+    """Returns int32 `[num_lists]`: which curve of the calibration is theirs."""
+    if model.calibration is None or not lists.num_lists:
+        return np.zeros(lists.num_lists, np.int32)
+    # The newest event tells whether there is a history.
+    batch = make_batch(sequences, lists, max_history_length=1)
+    return model.calibration.slice_index(batch.inputs.request).numpy()
 
 
 def outcome_labels(model: RankingModel, lists: RankingLists) -> np.ndarray:

@@ -31,6 +31,8 @@ def prepare_sources(
         return sources
     sources = [_with_outcomes(lists) for lists in sources]
     sources = _mix(sources, settings.impression_share, seed=config.seed)
+    if settings.unshown == "unknown":
+        sources = _without_unshown(config, sources)
     _check_bias(sources, settings.position_bias)
     if settings.false_negative_days > 0:
         schema = config.experiment_schema
@@ -65,8 +67,11 @@ def mean_log_dwell(sources: list[RankingLists]) -> float:
 
 
 def _with_outcomes(lists: RankingLists) -> RankingLists:
-    """Keeps the lists that hold a real candidate with a defined label."""
-    defined = (lists.labels != UNDEFINED_LABEL).any(axis=2)
+    """Keeps the lists that hold a real candidate with a label that teaches."""
+    defined = lists.labels != UNDEFINED_LABEL
+    if lists.taught is not None:
+        defined &= lists.taught[:, None]
+    defined = defined.any(axis=2)
     kept = (defined & (lists.candidate_index > 0)).any(axis=1)
     return lists if kept.all() else lists.take(np.flatnonzero(kept))
 
@@ -83,6 +88,30 @@ def _mix(
         order = np.random.default_rng([seed, 2]).permutation(shown.num_lists)
         shown = shown.take(np.sort(order[:wanted]))
     return [retrieved, shown]
+
+
+def _without_unshown(
+    config: ExperimentConfig, sources: list[RankingLists]
+) -> list[RankingLists]:
+    """Lets retrieved lists teach the heads of targets alone.
+
+    As shown lists teach the others alone. Without shown lists nothing changes.
+    """
+    retrieved, *shown = sources
+    schema = config.experiment_schema
+    heads = schema.head_event_types or schema.target_event_types
+    of_shown = np.isin(heads, schema.shown_head_types)
+    if not of_shown.any() or not sum(lists.num_lists for lists in shown):
+        return sources
+
+    def teach(lists: RankingLists, heads: np.ndarray) -> RankingLists:
+        taught = np.broadcast_to(heads, (lists.num_lists, len(heads)))
+        return _with_outcomes(replace(lists, taught=taught))
+
+    return [
+        teach(retrieved, ~of_shown),
+        *(teach(lists, np.ones(len(heads), bool)) for lists in shown),
+    ]
 
 
 def _check_bias(sources: list[RankingLists], position_bias: str) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -91,7 +91,7 @@ def train_ranking(
         num_candidates=settings.num_candidates,
         text_reader=text_reader,
     )
-    sources, held_out = find_lists(
+    sources, held_out, everybody = find_lists(
         config,
         dataset,
         sequences,
@@ -144,10 +144,26 @@ def train_ranking(
     history["retrieval_order"] = validator.retrieval_order()
     if model.calibration is None:
         return model, history
-    about = fit_calibration(config, settings, sequences, model, held_out)
+    about = fit_calibration(
+        config, settings, sequences, model, held_out, everybody=everybody
+    )
     save_weights(model, path / "best")
     calibrated = validator.calibrated_order()
     return model, {**history, "calibration": about, "calibrated_order": calibrated}
+
+
+class FoundLists(NamedTuple):
+    """Lists of the validation split.
+
+    Attributes:
+        sources: To learn from, by origin.
+        held_out: All those of users who are not learned from.
+        everybody: All those of all users.
+    """
+
+    sources: list[RankingLists]
+    held_out: Lists
+    everybody: Lists
 
 
 def find_lists(
@@ -157,8 +173,8 @@ def find_lists(
     recommender: TrainedRecommender,
     *,
     holdout_share: float,
-) -> tuple[list[RankingLists], Lists]:
-    """Returns lists to learn from, and all those of held-out users, by origin.
+) -> FoundLists:
+    """Finds the lists of the validation split.
 
     Raises:
         ValueError: If there is nothing to learn from, or nothing held out.
@@ -167,6 +183,7 @@ def find_lists(
     rng = np.random.default_rng([config.seed, 1])
     held_out = rng.random(sequences.num_users) < holdout_share
     is_held_out = held_out[mined.user_rows]
+    everybody: dict[Population, RankingLists] = {"retrieved": mined}
     holdout: dict[Population, RankingLists] = {
         "retrieved": mined.take(np.flatnonzero(is_held_out))
     }
@@ -178,9 +195,10 @@ def find_lists(
         shown = impression_lists(config, sequences, impressions, recommender)
         is_held_out = held_out[shown.user_rows]
         sources.append(shown.take(np.flatnonzero(~is_held_out)))
+        everybody["shown"] = shown
         holdout["shown"] = shown.take(np.flatnonzero(is_held_out))
     _check_lists(sources[0], holdout["retrieved"])
-    return prepare_sources(config, sequences, sources), holdout
+    return FoundLists(prepare_sources(config, sequences, sources), holdout, everybody)
 
 
 def make_batches(

@@ -110,6 +110,7 @@ def batch_spec(sequences: EventSequences, lists: RankingLists) -> RankingBatch:
         optional(lists.positions),
         optional(lists.propensities),
         optional(lists.dwell_seconds),
+        () if lists.taught is None else tf.TensorSpec([None, labels.shape[2]], tf.bool),
     )
 
 
@@ -137,4 +138,5 @@ def make_batch(
         () if lists.positions is None else lists.positions,
         () if lists.propensities is None else lists.propensities,
         () if lists.dwell_seconds is None else lists.dwell_seconds,
+        () if lists.taught is None else lists.taught,
     )

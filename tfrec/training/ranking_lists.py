@@ -22,9 +22,11 @@ class RankingLists:
         relevant: bool `[num_lists, num_candidates]`, the positives of retrieval.
         num_relevant: int32 `[num_lists]`, positives, also those not retrieved.
         positions: int32 `[num_lists, num_candidates]`, place in the shown list from
-            1; 0 unknown. This and what follows is None where nothing learns from it.
+            1; 0 unknown. This and the next two are None where nothing learns from it.
         propensities: float32, same shape, logged chance of being seen; NaN unknown.
         dwell_seconds: float32, same shape; 0 unknown.
+        taught: bool `[num_lists, num_heads]`, heads that learn from the list; None:
+            all of them.
     """
 
     user_rows: np.ndarray
@@ -40,6 +42,7 @@ class RankingLists:
     positions: np.ndarray | None = None
     propensities: np.ndarray | None = None
     dwell_seconds: np.ndarray | None = None
+    taught: np.ndarray | None = None
 
     @property
     def num_lists(self) -> int:
