@@ -21,7 +21,12 @@ from tfrec.schema import SignatureName
 from tfrec.training import calibration, calibrators
 from tfrec.training.calibration import fit_calibration
 from tfrec.training.calibrators import affordable_kind
-from tfrec.training.head_lists import find_evaluation_lists, predict, slice_index
+from tfrec.training.head_lists import (
+    Lists,
+    find_evaluation_lists,
+    predict,
+    slice_index,
+)
 from tfrec.training.run import load_recommender, train
 
 pytestmark = pytest.mark.slow
@@ -186,7 +191,7 @@ def test_the_level_is_that_of_everybody_and_of_each_slice(run, monkeypatch):
         config, run.dataset, run.recommender, split=TEST, max_lists=10_000
     )
     lists = everybody["retrieved"]
-    some = {
+    some: Lists = {
         name: one.take(np.arange(0, one.num_lists, 3))
         for name, one in everybody.items()
     }
