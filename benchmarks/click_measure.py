@@ -1,6 +1,6 @@
 """Orders the lists of a simulated test by models, and asks the truth what they earn."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,6 +31,8 @@ class KnownLists:
         lists: Their requests, and what was shown.
         user_ids: object `[num_lists]`.
         truth: Of the shop.
+        expected: Gives the chance of a click once seen that history tells, for items
+            `[num_lists, num_candidates]`, see `benchmarks.observer`.
         bids: float64 `[num_items + 2]`, paid for a click on an item.
         examined: float64 `[NUM_PLACES]`, chance that a place is looked at.
     """
@@ -38,6 +40,7 @@ class KnownLists:
     lists: RankingLists
     user_ids: np.ndarray
     truth: ClickTruth
+    expected: Callable[[np.ndarray], np.ndarray]
     bids: np.ndarray
     examined: np.ndarray
 
@@ -111,16 +114,25 @@ def score_lists(
 
 
 def measure_lists(
-    test: KnownLists, tables: Mapping[str, Table]
+    test: KnownLists,
+    tables: Mapping[str, Table],
+    *,
+    observes: bool = False,
 ) -> dict[str, np.ndarray]:
     """Asks the truth what the orders are worth, list by list.
+
+    Args:
+        test: The lists.
+        tables: Of `score_lists`.
+        observes: Whether the observer is measured, too.
 
     Returns:
         Per kind of candidates float64 `[num_lists]`: `<kind>_order`, NDCG@10 of the
         order by click probability, with true interest as gain; `<kind>_revenue` and
         `<kind>_best`, expected revenue of ten places in the order `ads`, and in that
         of the true probabilities times bids; `<kind>_clicks` and
-        `<kind>_true_clicks`, predicted and true sum of the chances once seen.
+        `<kind>_true_clicks`, predicted and true sum of the chances once seen. Of the
+        observer, if measured, order, revenue and clicks as `<kind>_observer_...`.
     """
     found = {}
     for kind, table in tables.items():
@@ -140,6 +152,15 @@ def measure_lists(
             f"{kind}_clicks": np.where(real, table["click"], 0.0).sum(1, np.float64),
             f"{kind}_true_clicks": interest.sum(1),
         }
+        if observes:
+            chance = test.expected(items)
+            believed = np.where(real, chance, -np.inf)
+            worth = np.where(real, chance * test.bids[items], -np.inf)
+            found |= {
+                f"{kind}_observer_order": ndcg(interest, believed),
+                f"{kind}_observer_revenue": revenue(value, worth, test.examined),
+                f"{kind}_observer_clicks": chance.sum(1),
+            }
     return found
 
 

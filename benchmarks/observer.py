@@ -72,19 +72,52 @@ class ObserverScorer:
     def _score(
         self, sequences: EventSequences, queries: EvaluationQueries, row: int
     ) -> np.ndarray:
-        begin = int(sequences.offsets[queries.user_rows[row]])
-        events = np.arange(begin, int(queries.history_ends[row]))
+        history = self._history(
+            sequences, int(queries.user_rows[row]), int(queries.history_ends[row])
+        )
+        now = int(queries.request_timestamps[row])
+        return self._observer.predict(*history, now=now)[self._columns]
+
+    def interest(
+        self,
+        sequences: EventSequences,
+        user_rows: np.ndarray,
+        history_ends: np.ndarray,
+        items: np.ndarray,
+    ) -> np.ndarray:
+        """Returns float64, shape of `items`: expected chance of a click once seen.
+
+        Args:
+            sequences: The events.
+            user_rows: int `[num_lists]`.
+            history_ends: int `[num_lists]`, absolute, exclusive.
+            items: int `[num_lists, num_candidates]`, item indices; 0 is padding, of
+                which the chance is 0.
+        """
+        found = np.zeros(items.shape)
+        for row in range(len(items)):
+            real = items[row] >= NUM_SPECIAL_INDICES
+            history = self._history(
+                sequences, int(user_rows[row]), int(history_ends[row])
+            )
+            candidates = self._columns[items[row, real] - NUM_SPECIAL_INDICES]
+            found[row, real] = self._observer.interest(*history, candidates=candidates)
+        return found
+
+    def _history(
+        self, sequences: EventSequences, user_row: int, history_end: int
+    ) -> tuple[np.ndarray, list[str], np.ndarray, np.ndarray]:
+        """Returns items, types and times of events, and whether they were searched."""
+        events = np.arange(int(sequences.offsets[user_row]), history_end)
         # Searches are read from the view that they led to.
         events = events[sequences.item_index[events] >= NUM_SPECIAL_INDICES]
         column = sequences.item_index[events] - NUM_SPECIAL_INDICES
-        probabilities = self._observer.predict(
+        return (
             self._columns[column],
             [self._types[i] for i in sequences.event_type_index[events]],
             sequences.timestamps[events],
             sequences.query_text[events] != "",
-            now=int(queries.request_timestamps[row]),
         )
-        return probabilities[self._columns]
 
 
 def item_columns(truth_dir: Path, dataset: PreparedDataset) -> np.ndarray:

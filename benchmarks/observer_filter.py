@@ -23,6 +23,7 @@ from tfrec.data.simulator.choice import (
 )
 from tfrec.data.simulator.config import SECONDS_PER_DAY, SimulatorConfig
 from tfrec.data.simulator.demand import Demand
+from tfrec.data.simulator.impressions import interest
 from tfrec.data.simulator.steps import LATER_SEARCH_SHARE
 
 VIEW, CLICK, CART, PURCHASE = "view", "click", "cart", "purchase"
@@ -113,6 +114,61 @@ class Observer:
             searched: bool `[n]`, whether a search led to the event.
             now: Unix seconds of the next view.
         """
+        belief, before = self._follow(items, event_types, timestamps, searched)
+        opens = before is None or now - before > SESSION_PAUSE_SECONDS
+        return self._distribution(belief, now, opens=opens)
+
+    def interest(
+        self,
+        items: np.ndarray,
+        event_types: list[str],
+        timestamps: np.ndarray,
+        searched: np.ndarray,
+        *,
+        candidates: np.ndarray,
+    ) -> np.ndarray:
+        """Returns float64 `[num_candidates]`: expected chance of a click once seen.
+
+        It is the mean of `tfrec.data.simulator.impressions.interest` over intents, in
+        the moment after the last event.
+
+        Args:
+            items: As the next three of `predict`.
+            event_types: `[n]`.
+            timestamps: int64 `[n]`.
+            searched: bool `[n]`.
+            candidates: int `[num_candidates]`, items of the shop.
+        """
+        demand = self._demand
+        belief, _ = self._follow(items, event_types, timestamps, searched)
+        running = belief.mass[:, :, :-1].sum(axis=(0, 2))  # [num_leaves * profiles]
+        leaf = demand.leaf[candidates]
+        profiles = leaf[:, None] * demand.num_profiles + np.arange(demand.num_profiles)
+        chance = interest(
+            demand,
+            np.repeat(candidates, demand.num_profiles),
+            profile=profiles.ravel(),
+            favourites=np.full((profiles.size, 1), -1),
+        ).reshape(profiles.shape)
+        none = np.full(len(candidates), -1)
+        liked, other = (
+            interest(demand, candidates, profile=none, favourites=leaves[:, None])
+            for leaves in (leaf, none)
+        )
+        share = self._liked(belief)[leaf]
+        is_liked = 1.0 - (1.0 - share) ** self._config.num_favourites
+        elsewhere = is_liked * liked + (1.0 - is_liked) * other
+        wanted = running[profiles]
+        return (wanted * chance).sum(axis=1) + (1.0 - wanted.sum(axis=1)) * elsewhere
+
+    def _follow(
+        self,
+        items: np.ndarray,
+        event_types: list[str],
+        timestamps: np.ndarray,
+        searched: np.ndarray,
+    ) -> tuple[_Belief, int | None]:
+        """Returns what is believed after the events, and when the last of them was."""
         demand = self._demand
         belief = self._stranger()
         before = None
@@ -131,8 +187,7 @@ class Observer:
             elif kind == PURCHASE:
                 self._purchase(belief, item, time)
             before = time
-        opens = before is None or now - before > SESSION_PAUSE_SECONDS
-        return self._distribution(belief, now, opens=opens)
+        return belief, before
 
     def _stranger(self) -> _Belief:
         demand = self._demand
@@ -161,13 +216,16 @@ class Observer:
             met_weights(met[None])[0],
         )
 
+    def _liked(self, belief: _Belief) -> np.ndarray:
+        """Returns float64 `[num_leaves]`: the leaf of an intent among favourites."""
+        liked = belief.leaf_counts + _PRIOR_INTENTS * self._demand.leaf_weight
+        return liked / liked.sum()
+
     def _leaf_probabilities(self, belief: _Belief) -> np.ndarray:
         """Returns float64 `[2, num_leaves]`, by whether a complement is due."""
         config, weight = self._config, self._demand.leaf_weight
-        liked = belief.leaf_counts + _PRIOR_INTENTS * weight
-        liked /= liked.sum()
         explored = config.exploration_probability
-        taste = explored * weight + (1.0 - explored) * liked
+        taste = explored * weight + (1.0 - explored) * self._liked(belief)
         follow = np.zeros_like(taste)
         if belief.complement >= 0:
             follow[belief.complement] = 1.0

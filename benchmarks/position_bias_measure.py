@@ -19,6 +19,7 @@ from benchmarks.click_measure import (
     score_lists,
 )
 from benchmarks.click_truth import BID, ClickTruth, examine_everything
+from benchmarks.observer import ObserverScorer
 from benchmarks.quality import check_same
 from benchmarks.ranking_rows import Row
 from benchmarks.ranking_stage import SeedStage, prepare_stage
@@ -87,7 +88,14 @@ def measure_seed(
         lists = examined if name == UNBIASED else logged
         bias = "none" if name == UNBIASED else name
         row = Row(name, "lists", {"position_bias": bias}).apply(stage.config)
-        values[name] = _measure_model(stage, row, lists, test, stage.path / name)
+        values[name] = _measure_model(
+            stage,
+            row,
+            lists,
+            test,
+            stage.path / name,
+            observes=name == UNBIASED,
+        )
     versions = json.loads((stage.path / UNBIASED / VERSIONS_FILE).read_text("utf-8"))
     num_bootstrap = config.evaluation.num_bootstrap
     return SeedFigures(seed, test.user_ids, values, versions, num_bootstrap)
@@ -109,7 +117,14 @@ def _read_lists(stage: SeedStage) -> tuple[Impressions, KnownLists]:
     eta = load_config(truth_dir).position_bias
     examined = np.arange(1.0, NUM_PLACES + 1.0) ** -eta
     bids = np.concatenate([np.zeros(NUM_SPECIAL_INDICES), bids])
-    return logged, KnownLists(lists, user_ids, truth, bids, examined)
+    observer = ObserverScorer(truth_dir, stage.dataset)
+
+    def expected(items: np.ndarray) -> np.ndarray:
+        return observer.interest(
+            stage.sequences, lists.user_rows, lists.history_ends, items
+        )
+
+    return logged, KnownLists(lists, user_ids, truth, expected, bids, examined)
 
 
 def _measure_model(
@@ -118,8 +133,13 @@ def _measure_model(
     impressions: Impressions,
     test: KnownLists,
     path: Path,
+    *,
+    observes: bool,
 ) -> dict[str, np.ndarray]:
-    """Trains and measures a model, unless that was done before."""
+    """Trains and measures a model, unless that was done before.
+
+    With `observes` the observer is measured, too: it is the same beside all models.
+    """
     if (path / CONFIG_FILE).is_file():
         check_same(config, read_config(path / CONFIG_FILE), path)
     if not (path / VALUES_FILE).is_file():
@@ -127,8 +147,9 @@ def _measure_model(
         write_run_record(config, path)
         recommender = _train(stage, config, impressions, path)
         tables = score_lists(recommender, stage.sequences, test.lists)
+        found = measure_lists(test, tables, observes=observes)
         partial = path / f"partial-{VALUES_FILE}"
-        np.savez_compressed(partial, **dict[str, Any](measure_lists(test, tables)))
+        np.savez_compressed(partial, **dict[str, Any](found))
         partial.rename(path / VALUES_FILE)
     with np.load(path / VALUES_FILE, allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}

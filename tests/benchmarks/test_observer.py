@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks import observer
+from benchmarks.click_measure import known_lists
+from benchmarks.click_truth import ClickTruth
 from benchmarks.observer_filter import PURCHASE, VIEW, Observer
 from tfrec.config import ExperimentConfig
 from tfrec.config_file import read_config
@@ -13,7 +15,7 @@ from tfrec.data.prepare import prepare
 from tfrec.data.simulator import Oracle, simulate, sized_config
 from tfrec.data.simulator.config import SECONDS_PER_DAY
 from tfrec.data.simulator.truth import load_config, load_demand
-from tfrec.data.store import PreparedDataset
+from tfrec.data.store import EventSequences, Impressions, PreparedDataset
 from tfrec.evaluation.protocols import EvaluationQueries, build_queries
 
 
@@ -95,6 +97,46 @@ def test_a_consumable_is_expected_once_it_is_used_up_and_only_as_a_visit_begins(
         now=later + 40 * SECONDS_PER_DAY,
     )
     assert seen[item] < 0.2
+
+
+def test_expected_clicks_are_as_many_as_the_truth_says_and_in_its_order(shop, dataset):
+    impressions = dataset.load_impressions()
+    assert impressions is not None
+    truth = ClickTruth(truth_of(shop), item_ids=dataset.item_vocabulary.tokens)
+    sequences = dataset.load_sequences()
+    found = impression_lists_of(sequences, known_lists(impressions, truth))
+    rows, ends, users, times, items = (values[:400] for values in found)
+    scorer = observer.ObserverScorer(truth_of(shop), dataset)
+    expected = scorer.interest(sequences, rows, ends, items)
+    interest = truth.interest(users, times, items)
+    real = items > 0
+    assert (expected[~real] == 0.0).all()
+    assert expected[real].mean() == pytest.approx(interest[real].mean(), rel=0.05)
+    # Of what it takes for likely, more than of the rest happens, by as much as it says.
+    likely = real & (expected > np.median(expected[real]))
+    assert expected[likely].mean() == pytest.approx(interest[likely].mean(), rel=0.05)
+    assert interest[likely].mean() > 3 * interest[real & ~likely].mean()
+
+
+def impression_lists_of(
+    sequences: EventSequences, lists: Impressions
+) -> tuple[np.ndarray, ...]:
+    """Returns user rows, ends of histories, users, times, items `[num_lists, 12]`."""
+    row_of = {user: row for row, user in enumerate(sequences.user_ids)}
+    rows = np.array([row_of[user] for user in lists.user_ids])
+    ends = [
+        start + np.searchsorted(sequences.timestamps[start:stop], time)
+        for start, stop, time in zip(
+            sequences.offsets[rows],
+            sequences.offsets[rows + 1],
+            lists.timestamps,
+            strict=True,
+        )
+    ]
+    items = np.zeros((len(rows), 12), np.int32)
+    for row, shown in enumerate(np.split(lists.item_index, lists.offsets[1:-1])):
+        items[row, : len(shown)] = shown[:12]
+    return rows, np.array(ends), lists.user_ids, lists.timestamps, items
 
 
 def test_every_target_is_of_one_kind(shop, dataset):

@@ -35,6 +35,9 @@ def figures(
                 "best": [1.0, 3.0, 6.0],
                 "clicks": [0.5, 0.5, 0.5],
                 "true_clicks": [1.0, 1.0, 1.0],
+                "observer_order": [0.9] * 3,
+                "observer_revenue": [0.9, 2.7, 5.4],  # 9 of 10.
+                "observer_clicks": [1.0, 0.5, 1.5],
             }.items()
         }
     versions = {"git_commit": "abcdef1234567890", "git_dirty": False}
@@ -64,6 +67,11 @@ def test_ratios_are_of_sums_over_lists(tmp_path):
     assert found["none"]["revenue of best"]["mean"] == pytest.approx(0.99)
     assert found["none"]["predicted / true clicks"]["mean"] == pytest.approx(0.5)
     assert found["retrieval order"]["of unbiased"]["mean"] == pytest.approx(0.5)
+    observer = found["observer"]
+    assert observer["order"]["mean"] == pytest.approx(0.9)
+    assert observer["revenue of best"]["mean"] == pytest.approx(0.9)
+    assert observer["predicted / true clicks"]["mean"] == pytest.approx(1.0)
+    assert found["none"]["of observer"]["mean"] == pytest.approx(1.1)
     # All shoppers are alike: whoever is drawn, the ratio stays.
     np.testing.assert_allclose(found["none"]["of unbiased"]["intervals"], 0.95)
 
@@ -71,9 +79,14 @@ def test_ratios_are_of_sums_over_lists(tmp_path):
 @pytest.mark.parametrize(
     ("shown", "retrieved", "met"),
     [
-        ((0.761, 0.981), (0.759, 0.979), [True, True, True, False, False, False]),
-        ((0.759, 0.979), (0.761, 0.981), [False, False, False, True, True, True]),
-        ((0.761, 0.979), (0.759, 0.981), [True, True, False, False, False, True]),
+        # 98 % of the observer's revenue is 88.2 % of the best.
+        ((0.761, 0.883), (0.759, 0.881), [True] * 4 + [False] * 4),
+        ((0.759, 0.881), (0.761, 0.883), [False] * 4 + [True] * 4),
+        (
+            (0.761, 0.881),
+            (0.759, 0.883),
+            [True, True, False, False, False, False, True, True],
+        ),
     ],
 )
 def test_goals_are_95_percent_of_the_order_and_98_of_the_revenue_of_both_kinds(
@@ -83,7 +96,7 @@ def test_goals_are_95_percent_of_the_order_and_98_of_the_revenue_of_both_kinds(
     lines = verdicts(found)
     assert [is_met for _, is_met in lines] == met
     kinds = [line.split(" items")[0] for line, _ in lines]
-    assert kinds == ["shown"] * 3 + ["retrieved"] * 3
+    assert kinds == ["shown"] * 4 + ["retrieved"] * 4
 
 
 def test_page_names_lists_shoppers_and_commit(tmp_path):
@@ -108,7 +121,10 @@ def test_models_are_trained_once_and_measured_against_the_truth(tmp_path, monkey
     assert position_bias.main(arguments) == 0
     found = json.loads(out.read_text())
     shown = found["kinds"]["shown"]
-    assert list(shown) == [*MODELS, "retrieval order"]
+    assert list(shown) == [*MODELS, "retrieval order", "observer"]
+    assert 0.8 < shown["observer"]["predicted / true clicks"]["mean"] < 1.25
+    for name in MODELS:  # A model of one epoch is no match.
+        assert shown[name]["of observer"]["mean"] < 1.0
     for name in MODELS:
         assert 0.5 < shown[name]["order"]["mean"] < 1.0
         assert 0.5 < shown[name]["revenue of best"]["mean"] < 1.0
