@@ -79,11 +79,11 @@ class RankingConfig(TaskConfig):
         "have 1 if the type is a target, else 0.",
     )
     final_order: FinalOrderConfig = FinalOrderConfig()
-    calibration: Literal["none", "temperature", "platt", "isotonic"] = Field(
-        "platt",
+    calibration: Literal["none", "temperature", "platt", "bent", "isotonic"] = Field(
+        "bent",
         description="How probabilities are made right on held-out users: a factor of "
-        "the logits, a factor and a shift, or any rising curve. Heads with little data "
-        "get a simpler one.",
+        "the logits, a factor and a shift, two factors and a shift, or any rising "
+        "curve. Heads with little data get a simpler one.",
     )
     calibration_slice: str | None = Field(
         None,

@@ -157,7 +157,7 @@ def test_served_probabilities_are_the_curves_of_what_was_trained(run):
     assert np.abs(served[ranking.heads[0]] - before[ranking.heads[0]]).max() > 1e-3
 
 
-@pytest.mark.parametrize("kind", ["temperature", "platt", "isotonic"])
+@pytest.mark.parametrize("kind", ["temperature", "platt", "bent", "isotonic"])
 def test_graph_says_of_lists_what_numpy_fitted(run, kind):
     ranking = run.recommender.ranking
     assert ranking is not None

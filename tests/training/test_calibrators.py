@@ -7,6 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from tfrec.models.calibration import NUM_KNOTS
 from tfrec.training.calibrators import (
     IDENTITY,
+    MIN_EVENTS_OF_BEND,
     MIN_EVENTS_OF_CURVE,
     MIN_EVENTS_OF_SLOPE,
     CalibratorKind,
@@ -15,7 +16,7 @@ from tfrec.training.calibrators import (
     fit_calibrator,
 )
 
-KINDS: list[CalibratorKind] = ["temperature", "platt", "isotonic"]
+KINDS: list[CalibratorKind] = ["temperature", "platt", "bent", "isotonic"]
 
 
 def made(
@@ -66,6 +67,22 @@ def bent(x: np.ndarray) -> np.ndarray:
     return np.minimum(x, -1.0) + 0.2 * np.maximum(x + 1.0, 0.0) - 0.5
 
 
+def test_a_bent_curve_is_two_straight_lines_that_meet_at_the_median_event():
+    # The median of the events is about -1.2; the truth bends there.
+    logits, labels = made(lambda x: np.minimum(x, -1.2) + 0.3 * np.maximum(x + 1.2, 0))
+    found = fit_calibrator("bent", logits, labels)
+    assert found.kind == "bent"
+    assert found.knots.shape == (1, 2)
+    assert found.knots[0, 0] == pytest.approx(np.median(logits[labels]), abs=1e-6)
+    np.testing.assert_allclose(found.tails, [1.0, 0.3], atol=0.15)
+    gaps = [
+        np.abs(expit(fit_calibrator(kind, logits, labels)(logits)) - expit(truth)).max()
+        for truth in [np.minimum(logits, -1.2) + 0.3 * np.maximum(logits + 1.2, 0)]
+        for kind in ("bent", "platt")
+    ]
+    assert gaps[0] < gaps[1] / 3
+
+
 def test_isotonic_finds_a_bent_curve_that_platt_cannot():
     logits, labels = made(bent, num=200_000)
     asked = np.linspace(-4.5, 1.5, 50)
@@ -89,7 +106,7 @@ def test_what_is_already_right_stays(kind):
     np.testing.assert_allclose(expit(found(logits)), expit(logits), atol=0.03)
 
 
-@pytest.mark.parametrize("kind", ["platt", "isotonic"])
+@pytest.mark.parametrize("kind", ["platt", "bent", "isotonic"])
 @pytest.mark.parametrize("num", [300, 20_000])
 def test_as_many_events_are_promised_as_happened(kind, num):
     logits, labels = made(lambda x: x + 1.0, num=num)
@@ -97,7 +114,7 @@ def test_as_many_events_are_promised_as_happened(kind, num):
     assert expit(found(logits)).mean() == pytest.approx(labels.mean(), rel=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["platt", "isotonic"])
+@pytest.mark.parametrize("kind", ["platt", "bent", "isotonic"])
 def test_the_level_is_that_of_a_larger_sample_and_the_form_stays(kind):
     logits, labels = made(lambda x: x + 1.0, num=20_000)
     share = Share(3_000, 100_000)
@@ -154,6 +171,7 @@ def test_equal_logits_give_one_knot():
         (1, "shift"),
         (MIN_EVENTS_OF_SLOPE - 1, "shift"),
         (MIN_EVENTS_OF_SLOPE, "platt"),
+        (MIN_EVENTS_OF_BEND, "bent"),
         (MIN_EVENTS_OF_CURVE, "isotonic"),
     ],
 )

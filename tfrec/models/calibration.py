@@ -21,8 +21,8 @@ class Calibration(tf.keras.layers.Layer):
                + sum_k s_k clip(x - x_k, 0, x_{k+1} - x_k)
         s_k  = (y_{k+1} - y_k) / (x_{k+1} - x_k)
 
-    Temperature and Platt scaling are one knot (0, shift) with a = b = factor, isotonic
-    regression is up to `NUM_KNOTS` knots with a = b = 1. All slopes are above 0, so the
+    Temperature and Platt scaling are one knot (0, shift) with a = b = factor, a bent
+    line is one knot with two factors, isotonic regression is up to `NUM_KNOTS` knots with a = b = 1. All slopes are above 0, so the
     order by one head stays what it was. Knots are set by `set_curves`; before that
     f(x) = x.
 

@@ -1,4 +1,4 @@
-"""Fits curves that make probabilities right: temperature, Platt, isotonic."""
+"""Fits curves that make probabilities right, with as many numbers as data carry."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -11,10 +11,13 @@ from sklearn.linear_model import LogisticRegression
 
 from tfrec.models.calibration import NUM_KNOTS
 
-CalibratorKind = Literal["identity", "shift", "temperature", "platt", "isotonic"]
+CalibratorKind = Literal[
+    "identity", "shift", "temperature", "platt", "bent", "isotonic"
+]
 
 # A proportion seen k times is known to about 1 / sqrt(k): 14 % at 50, 7 % at 200.
 MIN_EVENTS_OF_SLOPE = 50  # Of the rarer outcome, for a second number.
+MIN_EVENTS_OF_BEND = 100  # For a third one.
 MIN_EVENTS_OF_CURVE = 200  # For a curve of any form.
 _PRIOR_EVENTS = 5.0  # That the model is taken to be right by, before any is seen.
 _MIN_EVENTS_OF_KNOT = 20
@@ -72,9 +75,9 @@ def fit_calibrator(
     Its form is fitted to the samples; its level, but for a temperature, to `share`:
     probabilities are promised so large that their mean is that.
 
-    Fewer than `MIN_EVENTS_OF_CURVE` events (or non-events) give Platt's instead of
-    isotonic regression, fewer than `MIN_EVENTS_OF_SLOPE` a mere shift of the logits, to
-    the mean
+    Fewer than `MIN_EVENTS_OF_CURVE` events (or non-events) give a bent curve instead of
+    isotonic regression, fewer than `MIN_EVENTS_OF_BEND` Platt's instead of a bent one,
+    fewer than `MIN_EVENTS_OF_SLOPE` a mere shift of the logits, to the mean
 
         mean label = mean sigmoid(x) (5 + happened) / (5 + expected)
 
@@ -99,13 +102,10 @@ def fit_calibrator(
         return Calibrator(kind, np.array([[0.0, shift]]), (1.0, 1.0))
     if kind == "isotonic":
         return _fit_isotonic(logits, labels, share)
+    if kind == "bent":
+        return _fit_bent(logits, labels, share)
     has_shift = kind != "temperature"
-    # The ridge of 1 is next to nothing beside `MIN_EVENTS_OF_SLOPE` events, and keeps
-    # the slope finite where events and others do not overlap.
-    model = LogisticRegression(
-        C=1.0, fit_intercept=has_shift, solver="newton-cholesky"
-    ).fit(logits[:, None], labels)
-    slope = max(float(model.coef_[0, 0]), _MIN_SLOPE)
+    slope = float(_slopes(logits[:, None], labels, has_shift=has_shift)[0])
     wanted = share.happened / share.total
     shift = _shift(slope * logits, wanted) if has_shift else 0.0
     return Calibrator(kind, np.array([[0.0, shift]]), (slope, slope))
@@ -114,6 +114,8 @@ def fit_calibrator(
 def affordable_kind(kind: CalibratorKind, num_events: int) -> CalibratorKind:
     """Returns what can be fitted to so many events of the rarer outcome."""
     if kind == "isotonic" and num_events < MIN_EVENTS_OF_CURVE:
+        kind = "bent"
+    if kind == "bent" and num_events < MIN_EVENTS_OF_BEND:
         kind = "platt"
     return kind if num_events >= MIN_EVENTS_OF_SLOPE else "shift"
 
@@ -136,6 +138,38 @@ def _shift(logits: np.ndarray, wanted: float) -> float:
 
     widest = np.abs(logits).max() + _WIDEST_LOGIT
     return root_scalar(excess, bracket=(-widest, widest), xtol=1e-6).root
+
+
+def _slopes(
+    values: np.ndarray, labels: np.ndarray, *, has_shift: bool = True
+) -> np.ndarray:
+    """Returns the coefficients of a logistic regression, `_MIN_SLOPE` at least."""
+    # The ridge of 1 is next to nothing beside `MIN_EVENTS_OF_SLOPE` events, and keeps
+    # slopes finite where events and others do not overlap.
+    model = LogisticRegression(
+        C=1.0, fit_intercept=has_shift, solver="newton-cholesky"
+    ).fit(values, labels)
+    return np.maximum(model.coef_[0], _MIN_SLOPE)
+
+
+def _fit_bent(logits: np.ndarray, labels: np.ndarray, share: Share) -> Calibrator:
+    """Fits a straight line with one bend, at the median logit of the rarer outcome.
+
+    Where probabilities have a ceiling, as clicks do that only so many shoppers make
+    whatever is shown, one slope is too steep above and too flat below.
+
+    References:
+        - Lucena, "Spline-Based Probability Calibration", 2018,
+          https://arxiv.org/abs/1809.07751 (with more knots, and curved).
+    """
+    rarer = labels if 2 * labels.sum() <= len(labels) else ~labels
+    bend = float(np.median(logits[rarer]))
+    parts = [np.minimum(logits - bend, 0.0), np.maximum(logits - bend, 0.0)]
+    values = np.stack(parts, axis=1)
+    slopes = _slopes(values, labels)
+    shift = _shift(values @ slopes, share.happened / share.total)
+    knots = np.array([[bend, shift]])
+    return Calibrator("bent", knots, (float(slopes[0]), float(slopes[1])))
 
 
 def _fit_isotonic(logits: np.ndarray, labels: np.ndarray, share: Share) -> Calibrator:
