@@ -22,9 +22,9 @@ class Calibration(tf.keras.layers.Layer):
         s_k  = (y_{k+1} - y_k) / (x_{k+1} - x_k)
 
     Temperature and Platt scaling are one knot (0, shift) with a = b = factor, a bent
-    line is one knot with two factors, isotonic regression is up to `NUM_KNOTS` knots with a = b = 1. All slopes are above 0, so the
-    order by one head stays what it was. Knots are set by `set_curves`; before that
-    f(x) = x.
+    line is one knot with two factors, isotonic regression is up to `NUM_KNOTS` knots
+    with a = b = 1. All slopes are above 0, so the order by one head stays what it was.
+    Knots are set by `set_curves`; before that f(x) = x.
 
     Args:
         num_heads: Heads, each with curves of its own.
