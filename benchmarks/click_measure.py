@@ -31,8 +31,8 @@ class KnownLists:
         lists: Their requests, and what was shown.
         user_ids: object `[num_lists]`.
         truth: Of the shop.
-        expected: Gives the chance of a click once seen that history tells, for items
-            `[num_lists, num_candidates]`, see `benchmarks.observer`.
+        expected_interest: As `interest`, for all that the history tells; see
+            `benchmarks.observer_clicks`.
         bids: float64 `[num_items + 2]`, paid for a click on an item.
         examined: float64 `[NUM_PLACES]`, chance that a place is looked at.
     """
@@ -40,7 +40,7 @@ class KnownLists:
     lists: RankingLists
     user_ids: np.ndarray
     truth: ClickTruth
-    expected: Callable[[np.ndarray], np.ndarray]
+    expected_interest: Callable[[np.ndarray], np.ndarray]
     bids: np.ndarray
     examined: np.ndarray
 
@@ -117,14 +117,14 @@ def measure_lists(
     test: KnownLists,
     tables: Mapping[str, Table],
     *,
-    observes: bool = False,
+    with_observer: bool = False,
 ) -> dict[str, np.ndarray]:
     """Asks the truth what the orders are worth, list by list.
 
     Args:
         test: The lists.
         tables: Of `score_lists`.
-        observes: Whether the observer is measured, too.
+        with_observer: Whether the observer is measured, too.
 
     Returns:
         Per kind of candidates float64 `[num_lists]`: `<kind>_order`, NDCG@10 of the
@@ -152,8 +152,8 @@ def measure_lists(
             f"{kind}_clicks": np.where(real, table["click"], 0.0).sum(1, np.float64),
             f"{kind}_true_clicks": interest.sum(1),
         }
-        if observes:
-            chance = test.expected(items)
+        if with_observer:
+            chance = test.expected_interest(items)
             believed = np.where(real, chance, -np.inf)
             worth = np.where(real, chance * test.bids[items], -np.inf)
             found |= {

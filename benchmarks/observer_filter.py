@@ -23,7 +23,6 @@ from tfrec.data.simulator.choice import (
 )
 from tfrec.data.simulator.config import SECONDS_PER_DAY, SimulatorConfig
 from tfrec.data.simulator.demand import Demand
-from tfrec.data.simulator.impressions import interest
 from tfrec.data.simulator.steps import LATER_SEARCH_SHARE
 
 VIEW, CLICK, CART, PURCHASE = "view", "click", "cart", "purchase"
@@ -33,7 +32,7 @@ _PRIOR_INTENTS = 1.5  # How many new intents the leaves' weights count for.
 
 
 @dataclass
-class _Belief:
+class Belief:
     """What the observer believes of one shopper.
 
     Attributes:
@@ -114,60 +113,17 @@ class Observer:
             searched: bool `[n]`, whether a search led to the event.
             now: Unix seconds of the next view.
         """
-        belief, before = self._follow(items, event_types, timestamps, searched)
+        belief, before = self.follow(items, event_types, timestamps, searched)
         opens = before is None or now - before > SESSION_PAUSE_SECONDS
         return self._distribution(belief, now, opens=opens)
 
-    def interest(
+    def follow(
         self,
         items: np.ndarray,
         event_types: list[str],
         timestamps: np.ndarray,
         searched: np.ndarray,
-        *,
-        candidates: np.ndarray,
-    ) -> np.ndarray:
-        """Returns float64 `[num_candidates]`: expected chance of a click once seen.
-
-        It is the mean of `tfrec.data.simulator.impressions.interest` over intents, in
-        the moment after the last event.
-
-        Args:
-            items: As the next three of `predict`.
-            event_types: `[n]`.
-            timestamps: int64 `[n]`.
-            searched: bool `[n]`.
-            candidates: int `[num_candidates]`, items of the shop.
-        """
-        demand = self._demand
-        belief, _ = self._follow(items, event_types, timestamps, searched)
-        running = belief.mass[:, :, :-1].sum(axis=(0, 2))  # [num_leaves * profiles]
-        leaf = demand.leaf[candidates]
-        profiles = leaf[:, None] * demand.num_profiles + np.arange(demand.num_profiles)
-        chance = interest(
-            demand,
-            np.repeat(candidates, demand.num_profiles),
-            profile=profiles.ravel(),
-            favourites=np.full((profiles.size, 1), -1),
-        ).reshape(profiles.shape)
-        none = np.full(len(candidates), -1)
-        liked, other = (
-            interest(demand, candidates, profile=none, favourites=leaves[:, None])
-            for leaves in (leaf, none)
-        )
-        share = self._liked(belief)[leaf]
-        is_liked = 1.0 - (1.0 - share) ** self._config.num_favourites
-        elsewhere = is_liked * liked + (1.0 - is_liked) * other
-        wanted = running[profiles]
-        return (wanted * chance).sum(axis=1) + (1.0 - wanted.sum(axis=1)) * elsewhere
-
-    def _follow(
-        self,
-        items: np.ndarray,
-        event_types: list[str],
-        timestamps: np.ndarray,
-        searched: np.ndarray,
-    ) -> tuple[_Belief, int | None]:
+    ) -> tuple[Belief, int | None]:
         """Returns what is believed after the events, and when the last of them was."""
         demand = self._demand
         belief = self._stranger()
@@ -189,18 +145,18 @@ class Observer:
             before = time
         return belief, before
 
-    def _stranger(self) -> _Belief:
+    def _stranger(self) -> Belief:
         demand = self._demand
         num_profiles = demand.num_leaves * demand.num_profiles
         num_segments = demand.segment_profile.shape[1]
-        return _Belief(
+        return Belief(
             mass=np.zeros((2, num_profiles, len(self._keep))),
             leaf_counts=np.zeros(demand.num_leaves),
             segment=np.full(num_segments, 1.0 / num_segments),
             last=np.full(demand.num_leaves, -1),
         )
 
-    def _choice(self, belief: _Belief, time: int, *, opens: bool) -> _Choice:
+    def _choice(self, belief: Belief, time: int, *, opens: bool) -> _Choice:
         due = 0.0
         if opens and belief.restock is not None:
             days = (time - belief.restock[1]) / SECONDS_PER_DAY
@@ -216,16 +172,13 @@ class Observer:
             met_weights(met[None])[0],
         )
 
-    def _liked(self, belief: _Belief) -> np.ndarray:
-        """Returns float64 `[num_leaves]`: the leaf of an intent among favourites."""
-        liked = belief.leaf_counts + _PRIOR_INTENTS * self._demand.leaf_weight
-        return liked / liked.sum()
-
-    def _leaf_probabilities(self, belief: _Belief) -> np.ndarray:
+    def _leaf_probabilities(self, belief: Belief) -> np.ndarray:
         """Returns float64 `[2, num_leaves]`, by whether a complement is due."""
         config, weight = self._config, self._demand.leaf_weight
         explored = config.exploration_probability
-        taste = explored * weight + (1.0 - explored) * self._liked(belief)
+        taste = explored * weight + (1.0 - explored) * liked_leaves(
+            belief, self._demand
+        )
         follow = np.zeros_like(taste)
         if belief.complement >= 0:
             follow[belief.complement] = 1.0
@@ -233,7 +186,7 @@ class Observer:
         return np.stack([taste, share * follow + (1.0 - share) * taste])
 
     def _view(
-        self, belief: _Belief, item: int, time: int, *, opens: bool, search: int
+        self, belief: Belief, item: int, time: int, *, opens: bool, search: int
     ) -> None:
         """Updates the belief by an organic view."""
         demand, config = self._demand, self._config
@@ -274,7 +227,7 @@ class Observer:
                 belief.restock = None
         self._meet(belief, item)
 
-    def _learn_tastes(self, belief: _Belief, leaf: int, new: np.ndarray) -> None:
+    def _learn_tastes(self, belief: Belief, leaf: int, new: np.ndarray) -> None:
         """Counts an intent that began with the probabilities `new` of its profiles."""
         tastes = self._demand.segment_profile[leaf]
         belief.leaf_counts[leaf] += new.sum()
@@ -292,11 +245,11 @@ class Observer:
         weight = demand.weights[begin + item - demand.leaf_offsets[leaf]]
         return weight / available
 
-    def _meet(self, belief: _Belief, item: int) -> None:
+    def _meet(self, belief: Belief, item: int) -> None:
         belief.met = [item, *belief.met[: MET_LENGTH - 1]]
         belief.last[self._demand.leaf[item]] = item
 
-    def _purchase(self, belief: _Belief, item: int, time: int) -> None:
+    def _purchase(self, belief: Belief, item: int, time: int) -> None:
         """An intent in the item's leaf is served; a consumable will be used up."""
         demand = self._demand
         leaf = int(demand.leaf[item])
@@ -306,7 +259,7 @@ class Observer:
         if demand.is_consumable[leaf]:
             belief.restock = (item, time)
 
-    def _distribution(self, belief: _Belief, now: int, *, opens: bool) -> np.ndarray:
+    def _distribution(self, belief: Belief, now: int, *, opens: bool) -> np.ndarray:
         demand, config = self._demand, self._config
         choice = self._choice(belief, now, opens=opens)
         keep = self._keep * (config.session_continue_probability if opens else 1.0)
@@ -337,3 +290,9 @@ class Observer:
         if belief.restock is not None:
             result[belief.restock[0]] += choice.restock
         return result
+
+
+def liked_leaves(belief: Belief, demand: Demand) -> np.ndarray:
+    """Returns float64 `[num_leaves]`: the leaf of a new intent among favourites."""
+    liked = belief.leaf_counts + _PRIOR_INTENTS * demand.leaf_weight
+    return liked / liked.sum()

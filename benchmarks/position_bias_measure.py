@@ -19,7 +19,7 @@ from benchmarks.click_measure import (
     score_lists,
 )
 from benchmarks.click_truth import BID, ClickTruth, examine_everything
-from benchmarks.observer import ObserverScorer
+from benchmarks.observer_scorer import ObserverScorer
 from benchmarks.quality import check_same
 from benchmarks.ranking_rows import Row
 from benchmarks.ranking_stage import SeedStage, prepare_stage
@@ -94,7 +94,7 @@ def measure_seed(
             lists,
             test,
             stage.path / name,
-            observes=name == UNBIASED,
+            with_observer=name == UNBIASED,
         )
     versions = json.loads((stage.path / UNBIASED / VERSIONS_FILE).read_text("utf-8"))
     num_bootstrap = config.evaluation.num_bootstrap
@@ -120,7 +120,7 @@ def _read_lists(stage: SeedStage) -> tuple[Impressions, KnownLists]:
     observer = ObserverScorer(truth_dir, stage.dataset)
 
     def expected(items: np.ndarray) -> np.ndarray:
-        return observer.interest(
+        return observer.expected_interest(
             stage.sequences, lists.user_rows, lists.history_ends, items
         )
 
@@ -134,11 +134,11 @@ def _measure_model(
     test: KnownLists,
     path: Path,
     *,
-    observes: bool,
+    with_observer: bool,
 ) -> dict[str, np.ndarray]:
     """Trains and measures a model, unless that was done before.
 
-    With `observes` the observer is measured, too: it is the same beside all models.
+    The observer is the same beside all models, and measured beside one.
     """
     if (path / CONFIG_FILE).is_file():
         check_same(config, read_config(path / CONFIG_FILE), path)
@@ -147,12 +147,18 @@ def _measure_model(
         write_run_record(config, path)
         recommender = _train(stage, config, impressions, path)
         tables = score_lists(recommender, stage.sequences, test.lists)
-        found = measure_lists(test, tables, observes=observes)
+        found = measure_lists(test, tables, with_observer=with_observer)
         partial = path / f"partial-{VALUES_FILE}"
         np.savez_compressed(partial, **dict[str, Any](found))
         partial.rename(path / VALUES_FILE)
     with np.load(path / VALUES_FILE, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+        values = {name: arrays[name] for name in arrays.files}
+    if with_observer and not any("observer" in name for name in values):
+        raise ValueError(
+            f"'{path}' was measured before there was an observer. Delete it, and run "
+            "the command again."
+        )
+    return values
 
 
 def _train(

@@ -74,25 +74,25 @@ def _ratios(
             ),
         }
     # The observer was measured beside the first model.
-    source, of = (
-        (UNBIASED, f"{kind}_observer") if name == _OBSERVER else (name, f"{kind}")
-    )
+    source, prefix = (name, kind)
+    if name == _OBSERVER:
+        source, prefix = UNBIASED, f"{kind}_observer"
     return {
-        "order": lambda v: _mean(v[source][f"{of}_order"]),
+        "order": lambda v: _mean(v[source][f"{prefix}_order"]),
         "of unbiased": lambda v: (
-            v[source][f"{of}_order"],
+            v[source][f"{prefix}_order"],
             v[UNBIASED][f"{kind}_order"],
         ),
         "revenue of best": lambda v: (
-            v[source][f"{of}_revenue"],
+            v[source][f"{prefix}_revenue"],
             v[source][f"{kind}_best"],
         ),
         "of observer": lambda v: (
-            v[source][f"{of}_revenue"],
+            v[source][f"{prefix}_revenue"],
             v[UNBIASED][f"{kind}_observer_revenue"],
         ),
         "predicted / true clicks": lambda v: (
-            v[source][f"{of}_clicks"],
+            v[source][f"{prefix}_clicks"],
             v[source][f"{kind}_true_clicks"],
         ),
     }

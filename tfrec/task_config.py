@@ -80,8 +80,8 @@ class TaskConfig(FrozenConfig):
     unshown: Literal["unknown", "negative"] = Field(
         "unknown",
         description="What a retrieved candidate teaches the heads of shown lists: "
-        "nothing, since it may not have been seen, or that without the event it is a "
-        "negative. Where there are no shown lists it is one.",
+        "nothing, with or without the event, since it may not have been seen; or that "
+        "without the event it is a negative, as where there are no shown lists.",
     )
     false_negative_days: float = Field(
         0.0,

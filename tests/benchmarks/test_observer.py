@@ -9,6 +9,7 @@ from benchmarks import observer
 from benchmarks.click_measure import known_lists
 from benchmarks.click_truth import ClickTruth
 from benchmarks.observer_filter import PURCHASE, VIEW, Observer
+from benchmarks.observer_scorer import ObserverScorer, item_columns
 from tfrec.config import ExperimentConfig
 from tfrec.config_file import read_config
 from tfrec.data.prepare import prepare
@@ -52,7 +53,7 @@ def test_views_look_as_if_drawn_from_its_probabilities(shop, dataset):
     """Sum of log p(viewed) lies where draws from p would put it, near the oracle's."""
     sequences, queries = dataset.load_sequences(), asked(shop, dataset)
     rows = np.arange(queries.num_queries)
-    scorer = observer.ObserverScorer(truth_of(shop), dataset)
+    scorer = ObserverScorer(truth_of(shop), dataset)
     scores = scorer.score(sequences, queries, rows)
     assert scores.dtype == np.float32
     p = scores.astype(np.float64)
@@ -106,8 +107,8 @@ def test_expected_clicks_are_as_many_as_the_truth_says_and_in_its_order(shop, da
     sequences = dataset.load_sequences()
     found = impression_lists_of(sequences, known_lists(impressions, truth))
     rows, ends, users, times, items = (values[:400] for values in found)
-    scorer = observer.ObserverScorer(truth_of(shop), dataset)
-    expected = scorer.interest(sequences, rows, ends, items)
+    scorer = ObserverScorer(truth_of(shop), dataset)
+    expected = scorer.expected_interest(sequences, rows, ends, items)
     interest = truth.interest(users, times, items)
     real = items > 0
     assert (expected[~real] == 0.0).all()
@@ -143,7 +144,7 @@ def test_every_target_is_of_one_kind(shop, dataset):
     sequences, queries = dataset.load_sequences(), asked(shop, dataset)
     truth = truth_of(shop)
     oracle = Oracle(truth, item_ids=dataset.item_vocabulary.tokens)
-    columns = observer.item_columns(truth, dataset)
+    columns = item_columns(truth, dataset)
     kinds = observer.target_kinds(
         load_demand(truth), oracle, sequences, queries, columns
     )

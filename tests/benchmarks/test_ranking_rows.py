@@ -118,7 +118,7 @@ def test_rows_about_shown_lists_need_a_head_that_they_teach(tmp_path: Path) -> N
     data = {**SHOP, "target_event_types": SHOP["head_event_types"]}
     config = make_config(tmp_path, data=data, ranking={})
     names = {row.name for row in choose_rows(config)}
-    assert not {"examination", "no_impressions", "funnel"} & names
+    assert not {"examination", "no_impressions", "unshown_negatives", "funnel"} & names
     assert "mmoe" in names
 
 
@@ -131,10 +131,12 @@ def test_funnel_is_of_heads_that_are_no_targets_in_order_of_strength(
 
 def test_rows_need_what_the_data_have(tmp_path: Path) -> None:
     names = {row.name for row in switch_rows(shop(tmp_path))}
-    assert {"dwell", "examination", "no_impressions", "mmoe", "graded"} <= names
+    needy = {"dwell", "examination", "no_impressions", "mmoe", "graded"}
+    needy |= {"unshown_negatives"}
+    assert needy <= names
     assert "propensity" not in names  # The log has no such column.
     plain = {row.name for row in switch_rows(make_config(tmp_path))}
-    assert not {"dwell", "examination", "no_impressions", "mmoe", "graded"} & plain
+    assert not needy & plain
     assert "cross" in plain
 
 

@@ -147,6 +147,7 @@ def test_undefined_labels_and_padding_change_nothing(settings):
     "settings",
     # Elsewhere one head's labels say something to another.
     [s for s in REGISTRY.values() if not {"funnel", "event_gains"} & set(s)],
+    ids=[n for n, s in REGISTRY.items() if not {"funnel", "event_gains"} & set(s)],
 )
 def test_a_list_teaches_only_the_heads_that_it_is_said_to(settings):
     model = shuffled(make_model(**settings))
@@ -172,6 +173,15 @@ def test_graded_relevance_knows_what_teaches_no_head():
     (kernel,) = (v for k, v in found.items() if "task_logits" in k and "kernel" in k)
     assert (kernel[:, 1:] == 0.0).all()
     assert np.abs(kernel[:, 0]).max() > 1e-6
+
+
+def test_dwell_is_learned_where_no_label_is():
+    model = shuffled(make_model(dwell_weight=0.5))
+    dwell = batch().dwell_seconds
+    nothing = batch(np.full_like(LABELS, -1))._replace(dwell_seconds=dwell)
+    assert float(model.compute_loss(nothing)) > 1e-3
+    padded = inputs([[2, 3], [6, 4]], [[0] * 4] * 2)
+    assert float(model.compute_loss(nothing._replace(inputs=padded))) == 0.0
 
 
 @each_choice

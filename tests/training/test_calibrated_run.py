@@ -181,25 +181,25 @@ def test_graph_says_of_lists_what_numpy_fitted(run, kind):
     assert about["view"]["candidates"] == labels.size
 
 
-def test_the_level_is_that_of_everybody_and_of_each_slice(run, monkeypatch):
+def test_the_level_is_that_of_all_lists_and_of_each_slice(run, monkeypatch):
     """The held-out are few: how often it happened is known of the others, too."""
     for module in (calibration, calibrators):  # So that a third of the shop will do.
         monkeypatch.setattr(module, "MIN_EVENTS_OF_SLOPE", 5)
     ranking = run.recommender.ranking
     config, sequences = run.config, run.dataset.load_sequences()
-    everybody = find_evaluation_lists(
+    all_lists = find_evaluation_lists(
         config, run.dataset, run.recommender, split=TEST, max_lists=10_000
     )
-    lists = everybody["retrieved"]
+    lists = all_lists["retrieved"]
     some: Lists = {
         name: one.take(np.arange(0, one.num_lists, 3))
-        for name, one in everybody.items()
+        for name, one in all_lists.items()
     }
     settings = config.ranking.model_copy(update={"calibration": "platt"})
     kept = [v.numpy() for v in ranking.calibration.weights]
     try:
         about = fit_calibration(
-            config, settings, sequences, ranking, some, everybody=everybody
+            config, settings, sequences, ranking, some, all_lists=all_lists
         )
         found = predict(ranking, sequences, some["retrieved"], max_history_length=8)
     finally:

@@ -135,6 +135,14 @@ def test_a_temperature_has_no_level():
     assert (found.knots == 0.0).all()
 
 
+@pytest.mark.parametrize("happened", [0, 500])
+def test_a_level_without_both_outcomes_stays_possible(happened):
+    logits, labels = made(num=5_000)
+    found = fit_calibrator("bent", logits, labels, share=Share(happened, 500))
+    assert found.kind == "shift"
+    assert 0.0 < expit(found(logits)).mean() < 1.0
+
+
 def test_events_of_others_carry_a_shift_further():
     logits = np.linspace(-6.0, 1.0, 5_000)
     labels = np.arange(5_000) % 500 == 0  # 10 events.

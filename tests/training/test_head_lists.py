@@ -6,7 +6,13 @@ import pytest
 from tests.training.test_mining import configure, recommender, shop_sequences
 from tests.training.test_ranking_validation import lists_of
 from tfrec.data.store import TEST, VALIDATION, Impressions
-from tfrec.training.head_lists import Lists, counted_cells, head_cells, population_of
+from tfrec.training.head_lists import (
+    Lists,
+    best_propensity,
+    counted_cells,
+    head_cells,
+    population_of,
+)
 from tfrec.training.mining import impression_lists, mine_candidates
 from tfrec.training.ranking_lists import RankingLists
 
@@ -41,6 +47,11 @@ def test_where_places_are_taken_out_only_the_best_place_counts():
     for bias in ("examination", "propensity"):
         assert counted_cells(lists, position_bias=bias).tolist() == first
     assert counted_cells(lists, position_bias="none").all()
+    # Beside lists with a better place none of these is the best.
+    found = counted_cells(lists, position_bias="propensity", best=1.0)
+    assert not found.any()
+    assert best_propensity(lists) == pytest.approx(0.8)
+    assert best_propensity(some_lists()) == 0.0
     # Retrieved lists have no places: all of them count.
     assert counted_cells(some_lists(), position_bias="examination").all()
 

@@ -43,7 +43,7 @@ def shown(number: int = 6) -> RankingLists:
     )
 
 
-def test_by_default_all_lists_are_learned_from_as_they_are(tmp_path):
+def test_by_default_all_lists_are_learned_from(tmp_path):
     first, second = prepare_sources(configure(tmp_path), shop(), [retrieved(), shown()])
     assert (first.num_lists, second.num_lists) == (3, 6)
     for lists in (first, second):
@@ -51,33 +51,49 @@ def test_by_default_all_lists_are_learned_from_as_they_are(tmp_path):
         assert (lists.labels == 0).all()
 
 
-def test_retrieved_lists_teach_targets_and_shown_ones_the_others(tmp_path):
-    both = prepare_sources(configure(tmp_path), shop(), [retrieved(), shown()])
-    # Labels of the target are undefined in shown lists, so all may learn from them.
-    for lists, taught, number in zip(both, ([1, 0, 0], [1, 1, 1]), (3, 6), strict=True):
+def clicked() -> RankingLists:
+    """Shown lists of which one led to a cart."""
+    lists = shown()
+    lists.labels[0, 1] = [0, 1, 0]
+    return lists
+
+
+def test_retrieved_lists_teach_no_head_that_shown_ones_teach(tmp_path):
+    both = prepare_sources(configure(tmp_path), shop(), [retrieved(), clicked()])
+    # Nothing was bought through a list. Labels of the target are undefined in shown
+    # lists, so all heads may learn from them.
+    for lists, taught, number in zip(both, ([1, 0, 1], [1, 1, 1]), (3, 6), strict=True):
         np.testing.assert_array_equal(lists.taught, [taught] * number)
     # What happened is still known: graded relevance reads it.
     np.testing.assert_array_equal(both[0].labels, retrieved().labels)
 
 
-def test_without_shown_lists_retrieved_ones_teach_every_head(tmp_path):
-    (alone,) = prepare_sources(configure(tmp_path), shop(), [retrieved()])
-    assert alone.taught is None
-    config = configure(tmp_path, impression_share=0.0)
-    first, second = prepare_sources(config, shop(), [retrieved(), shown()])
-    assert first.taught is second.taught is None
-    config = configure(tmp_path, unshown="negative")
-    first, second = prepare_sources(config, shop(), [retrieved(), shown()])
-    assert first.taught is second.taught is None
+@pytest.mark.parametrize(
+    ("ranking", "lists"),
+    [
+        ({}, [retrieved()]),
+        ({}, [retrieved(), shown()]),  # In which nothing happened.
+        ({"impression_share": 0.0}, [retrieved(), clicked()]),
+        ({"unshown": "negative"}, [retrieved(), clicked()]),
+    ],
+)
+def test_where_shown_lists_teach_nothing_retrieved_ones_teach_every_head(
+    ranking, lists, tmp_path
+):
+    found = prepare_sources(configure(tmp_path, **ranking), shop(), lists)
+    assert [one.taught for one in found] == [None] * len(lists)
 
 
-def test_retrieved_lists_that_teach_no_head_are_left_out(tmp_path):
+def test_where_no_head_is_a_target_retrieved_lists_teach_them_all(tmp_path):
     config = configure(tmp_path)
     data = config.data.model_copy(update={"head_event_types": ("cart", "purchase")})
     config = config.model_copy(update={"data": data})
-    lists = [replace(one, labels=one.labels[..., 1:]) for one in (retrieved(), shown())]
-    first, second = prepare_sources(config, shop(), lists)
-    assert (first.num_lists, second.num_lists) == (0, 6)
+    lists = [
+        replace(one, labels=one.labels[..., 1:]) for one in (retrieved(), clicked())
+    ]
+    found = prepare_sources(config, shop(), lists)
+    assert [one.taught for one in found] == [None, None]
+    assert [one.num_lists for one in found] == [3, 6]
 
 
 @pytest.mark.parametrize(("share", "kept"), [(0.0, 0), (0.5, 3), (0.25, 1), (0.9, 6)])

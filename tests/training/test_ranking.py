@@ -165,10 +165,13 @@ def test_shown_lists_are_left_out_where_every_head_is_a_target(
     monkeypatch.setattr(cycle_dataset, "load_impressions", lambda: shown)
     config = configure(tmp_path)
     recommender = untrained(config, cycle_dataset)
-    sources, held_out, _ = find_lists(
+    sources, held_out, all_lists = find_lists(
         config, cycle_dataset, sequences, recommender, holdout_share=0.4
     )
     assert len(sources) == 1
+    some, everybody = held_out["retrieved"], all_lists["retrieved"]
+    assert 0 < some.num_lists < everybody.num_lists
+    assert set(some.user_rows) < set(everybody.user_rows)
     assert set(held_out) == {"retrieved"}
     assert "The 1 impression lists of the log teach ranking nothing" in caplog.text
     assert "head_event_types" in caplog.text

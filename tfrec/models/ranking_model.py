@@ -280,7 +280,8 @@ class RankingModel(TrainableModel):
         outputs = self.forward(batch.inputs, training=training)
         labels = funnel_labels(batch.labels, self.stages)
         defined = labels != UNDEFINED_LABEL
-        defined &= (batch.inputs.candidate_index > 0)[..., tf.newaxis]
+        real = batch.inputs.candidate_index > 0
+        defined &= real[..., tf.newaxis]
         if not isinstance(batch.taught, tuple):
             defined &= batch.taught[:, tf.newaxis]
         outcomes = Outcomes(
@@ -289,7 +290,10 @@ class RankingModel(TrainableModel):
             self._novel(batch.inputs) if self.settings.novel_weight else (),
             batch.positions,
             batch.propensities,
-            batch.dwell_seconds,
+            # How long somebody stayed is known whatever a label says.
+            batch.dwell_seconds
+            if isinstance(batch.dwell_seconds, tuple)
+            else tf.where(real, batch.dwell_seconds, 0.0),
         )
         return self.objective.loss(outputs.logits, outcomes, outputs.log_dwell)
 

@@ -106,9 +106,8 @@ class RankingObjective(tf.keras.layers.Layer):
         dwell = None
         if self.has_dwell and not isinstance(outcomes.dwell_seconds, tuple):
             seconds = outcomes.dwell_seconds
-            known = (seconds > 0.0) & tf.reduce_any(outcomes.defined, axis=-1)
             target = tf.math.log1p(tf.maximum(seconds, 0.0))
-            dwell = regression_loss(target, log_dwell, known)
+            dwell = regression_loss(target, log_dwell, seconds > 0.0)
         if self.uncertainty is not None:
             return self._by_uncertainty(self.uncertainty, losses, dwell)
         total = tf.add_n([weight * self._mean(loss) for weight, loss in losses])

@@ -1,7 +1,8 @@
-"""Fits the calibration of a trained ranking model to lists of held-out users."""
+"""Fits the calibration of a trained ranking model to lists of the validation split."""
 
 import logging
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from tfrec.training.head_lists import (
     Lists,
     Population,
     Predictions,
+    best_propensity,
     counted_cells,
     head_cells,
     outcome_labels,
@@ -40,7 +42,7 @@ def fit_calibration(
     model: RankingModel,
     lists: Lists,
     *,
-    everybody: Lists | None = None,
+    all_lists: Lists | None = None,
 ) -> dict[str, Any]:
     """Sets the curves of a trained model.
 
@@ -48,7 +50,8 @@ def fit_calibration(
     are served (retrieved for held-out users, whether their target was among them or
     not) or as they were shown. What the model says of users that it was trained on is
     too sure, so the form of a curve is fitted to the others. How often an event
-    happens has nothing to do with the model: the level is that of all users.
+    happens has nothing to do with the model: the level is that of all users, for whom
+    the held-out ones, drawn by chance, stand.
 
     Args:
         config: Of the experiment.
@@ -56,12 +59,12 @@ def fit_calibration(
         sequences: All events.
         model: Trained; it gets the curves.
         lists: Of users that were not trained on.
-        everybody: The same of all users; None: there are no others.
+        all_lists: The same of all users; None: there are no others.
 
     Returns:
-        Per head its population, the kind of its curve, how many events it was fitted
-        to, log loss before and after, and which slices got a curve of their own.
-        Empty without calibration.
+        Per head its population, the kind of its curve, how many events its form was
+        fitted to, log loss of these before and after, and which slices got a curve of
+        their own. Empty without calibration.
     """
     calibration = model.calibration
     if calibration is None or settings.calibration == "none":
@@ -71,14 +74,18 @@ def fit_calibration(
     found: dict[str, Population] = {
         head: population_of(head, lists, schema.target_event_types) for head in types
     }
-    samples: dict[Population, _Samples] = {
-        name: _Samples(config, settings, sequences, model, lists=lists[name])
-        for name in set(found.values())
-    }
-    outcomes: dict[Population, _Outcomes] = {
-        name: _Outcomes(settings, sequences, model, lists=(everybody or lists)[name])
-        for name in samples
-    }
+    samples: dict[Population, _Samples] = {}
+    outcomes: dict[Population, _ListOutcomes] = {}
+    for name in set(found.values()):
+        everybody = (all_lists or lists)[name]
+        counted = partial(
+            counted_cells,
+            position_bias=settings.position_bias,
+            best=best_propensity(everybody),
+        )
+        outcomes[name] = _ListOutcomes(sequences, model, everybody, counted(everybody))
+        own = _ListOutcomes(sequences, model, lists[name], counted(lists[name]))
+        samples[name] = _Samples(config, sequences, model, lists[name], own)
     report, curves = {}, []
     for h, head in enumerate(types):
         logits, labels, slices = samples[found[head]].of_head(h)
@@ -99,19 +106,18 @@ def fit_calibration(
     return report
 
 
-class _Outcomes:
+class _ListOutcomes:
     """What happened in lists of one population, by head."""
 
     def __init__(
         self,
-        settings: RankingConfig,
         sequences: EventSequences,
         model: RankingModel,
-        *,
         lists: RankingLists,
+        cells: np.ndarray,
     ) -> None:
         self.labels = outcome_labels(model, lists)
-        self.cells = counted_cells(lists, position_bias=settings.position_bias)
+        self.cells = cells
         self.slices = slice_index(model, sequences, lists)
 
     def places(self, head: int) -> np.ndarray:
@@ -131,13 +137,12 @@ class _Samples:
     def __init__(
         self,
         config: ExperimentConfig,
-        settings: RankingConfig,
         sequences: EventSequences,
         model: RankingModel,
-        *,
         lists: RankingLists,
+        outcomes: _ListOutcomes,
     ) -> None:
-        self.outcomes = _Outcomes(settings, sequences, model, lists=lists)
+        self.outcomes = outcomes
         self.predictions: Predictions = predict(
             model, sequences, lists, max_history_length=config.max_history_length
         )

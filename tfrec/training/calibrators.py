@@ -79,10 +79,11 @@ def fit_calibrator(
     isotonic regression, fewer than `MIN_EVENTS_OF_BEND` Platt's instead of a bent one,
     fewer than `MIN_EVENTS_OF_SLOPE` a mere shift of the logits, to the mean
 
-        mean label = mean sigmoid(x) (5 + happened) / (5 + expected)
+        mean label = mean sigmoid(x) (5 + happened) / (5 + expected),
 
-    which is the posterior mean of a rate under a Gamma(5, 5) prior on the ratio of
-    what happened to what was expected: a handful of events moves it only so far.
+    happened and expected among as many as `share` has, which is the posterior mean of
+    a rate under a Gamma(5, 5) prior on the ratio of what happened to what was expected:
+    a handful of events moves it only so far.
 
     Args:
         kind: What is wanted.
@@ -97,6 +98,8 @@ def fit_calibrator(
     share = share or Share(int(labels.sum()), len(labels))
     happened = int(labels.sum())
     kind = affordable_kind(kind, min(happened, len(labels) - happened))
+    if not 0 < share.happened < share.total and kind != "temperature":
+        kind = "shift"  # Only that has a prior, and stays possible.
     if kind == "shift":
         shift = _shift(logits, _posterior_mean(logits, share))
         return Calibrator(kind, np.array([[0.0, shift]]), (1.0, 1.0))

@@ -141,7 +141,16 @@ def outcome_labels(model: RankingModel, lists: RankingLists) -> np.ndarray:
     return labels.numpy()
 
 
-def counted_cells(lists: RankingLists, *, position_bias: str) -> np.ndarray:
+def best_propensity(lists: RankingLists) -> float:
+    """Returns the largest logged propensity, 0 where none is known."""
+    if lists.propensities is None:
+        return 0.0
+    return float(np.nanmax(lists.propensities, initial=0.0))
+
+
+def counted_cells(
+    lists: RankingLists, *, position_bias: str, best: float | None = None
+) -> np.ndarray:
     """Returns bool `[num_lists, num_candidates]`: what the probability is about.
 
     Real candidates. Where the model takes the place out of its probabilities, they
@@ -150,13 +159,14 @@ def counted_cells(lists: RankingLists, *, position_bias: str) -> np.ndarray:
     Args:
         lists: Retrieved or shown.
         position_bias: As `ranking.position_bias`.
+        best: Propensity of the best place; None: the largest of these lists.
     """
     cells = lists.candidate_index > 0
     cells &= lists.retrieval_scores > _HIDDEN
     if position_bias == "examination" and lists.positions is not None:
         cells &= lists.positions == 1
     if position_bias == "propensity" and lists.propensities is not None:
-        best = np.nanmax(lists.propensities, initial=0.0)
+        best = best_propensity(lists) if best is None else best
         cells &= lists.propensities >= _NEAR_BEST * best
     return cells
 

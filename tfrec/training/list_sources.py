@@ -16,6 +16,8 @@ def prepare_sources(
 ) -> list[RankingLists]:
     """Mixes retrieved and shown lists as configured, and completes both.
 
+    A list teaches the heads that it is about, see `ranking.unshown`.
+
     Lists without any known outcome are left out: they would be steps without a loss.
 
     Args:
@@ -32,7 +34,7 @@ def prepare_sources(
     sources = [_with_outcomes(lists) for lists in sources]
     sources = _mix(sources, settings.impression_share, seed=config.seed)
     if settings.unshown == "unknown":
-        sources = _without_unshown(config, sources)
+        sources = _teach_own_heads(config, sources)
     _check_bias(sources, settings.position_bias)
     if settings.false_negative_days > 0:
         schema = config.experiment_schema
@@ -90,28 +92,33 @@ def _mix(
     return [retrieved, shown]
 
 
-def _without_unshown(
+def _teach_own_heads(
     config: ExperimentConfig, sources: list[RankingLists]
 ) -> list[RankingLists]:
-    """Lets retrieved lists teach the heads of targets alone.
+    """Lets retrieved lists teach no head that shown lists teach.
 
-    As shown lists teach the others alone. Without shown lists nothing changes.
+    As shown lists teach none of a target. A head without an event in any shown list
+    goes on learning from retrieved ones; and they teach every head where no head is a
+    target, for it is them that are ranked.
     """
     retrieved, *shown = sources
     schema = config.experiment_schema
     heads = schema.head_event_types or schema.target_event_types
+    happened = [(lists.labels > 0).any(axis=(0, 1)) for lists in shown]
     of_shown = np.isin(heads, schema.shown_head_types)
-    if not of_shown.any() or not sum(lists.num_lists for lists in shown):
+    taken = of_shown & np.any(happened, axis=0)
+    if not taken.any() or of_shown.all():
         return sources
-
-    def teach(lists: RankingLists, heads: np.ndarray) -> RankingLists:
-        taught = np.broadcast_to(heads, (lists.num_lists, len(heads)))
-        return _with_outcomes(replace(lists, taught=taught))
-
+    every = np.ones(len(heads), bool)
     return [
-        teach(retrieved, ~of_shown),
-        *(teach(lists, np.ones(len(heads), bool)) for lists in shown),
+        _taught(retrieved, ~taken),
+        *(_taught(lists, every) for lists in shown),
     ]
+
+
+def _taught(lists: RankingLists, heads: np.ndarray) -> RankingLists:
+    taught = np.broadcast_to(heads, (lists.num_lists, len(heads)))
+    return _with_outcomes(replace(lists, taught=taught))
 
 
 def _check_bias(sources: list[RankingLists], position_bias: str) -> None:

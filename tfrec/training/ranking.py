@@ -75,8 +75,8 @@ def train_ranking(
 ) -> tuple[RankingModel, dict[str, Any]]:
     """Trains on lists of some validation users; others pick the best epoch.
 
-    The others also calibrate it: then the probabilities are right, see
-    `tfrec.training.calibration`.
+    The others also calibrate it, with the level of all: then the probabilities are
+    right, see `tfrec.training.calibration`.
 
     Returns:
         The model with the weights of the best epoch, and its history, to which
@@ -91,7 +91,7 @@ def train_ranking(
         num_candidates=settings.num_candidates,
         text_reader=text_reader,
     )
-    sources, held_out, everybody = find_lists(
+    sources, held_out, all_lists = find_lists(
         config,
         dataset,
         sequences,
@@ -145,7 +145,7 @@ def train_ranking(
     if model.calibration is None:
         return model, history
     about = fit_calibration(
-        config, settings, sequences, model, held_out, everybody=everybody
+        config, settings, sequences, model, held_out, all_lists=all_lists
     )
     save_weights(model, path / "best")
     calibrated = validator.calibrated_order()
@@ -158,12 +158,12 @@ class FoundLists(NamedTuple):
     Attributes:
         sources: To learn from, by origin.
         held_out: All those of users who are not learned from.
-        everybody: All those of all users.
+        all_lists: All those of all users.
     """
 
     sources: list[RankingLists]
     held_out: Lists
-    everybody: Lists
+    all_lists: Lists
 
 
 def find_lists(
@@ -183,7 +183,7 @@ def find_lists(
     rng = np.random.default_rng([config.seed, 1])
     held_out = rng.random(sequences.num_users) < holdout_share
     is_held_out = held_out[mined.user_rows]
-    everybody: dict[Population, RankingLists] = {"retrieved": mined}
+    all_lists: dict[Population, RankingLists] = {"retrieved": mined}
     holdout: dict[Population, RankingLists] = {
         "retrieved": mined.take(np.flatnonzero(is_held_out))
     }
@@ -195,10 +195,10 @@ def find_lists(
         shown = impression_lists(config, sequences, impressions, recommender)
         is_held_out = held_out[shown.user_rows]
         sources.append(shown.take(np.flatnonzero(~is_held_out)))
-        everybody["shown"] = shown
+        all_lists["shown"] = shown
         holdout["shown"] = shown.take(np.flatnonzero(is_held_out))
     _check_lists(sources[0], holdout["retrieved"])
-    return FoundLists(prepare_sources(config, sequences, sources), holdout, everybody)
+    return FoundLists(prepare_sources(config, sequences, sources), holdout, all_lists)
 
 
 def make_batches(
