@@ -9,7 +9,8 @@ clicked, more than it interests. Rankings are trained on its lists with
 same lists with clicks drawn as if every place had been looked at. The simulator knows
 how much each item interests each shopper: by that truth the orders of the test lists
 are measured, and what the preset `ads` (click probability times bid) earns, beside the
-best that true probabilities could. Finished models are read, not trained again.
+best that true probabilities could, and an observer who knows how shoppers choose and
+infers from the same history what they have in mind (`benchmarks.observer_clicks`). Finished models are read, not trained again.
 """
 
 import argparse
