@@ -165,6 +165,7 @@ def test_lists_are_measured_by_the_truth_and_padding_comes_last(shop, truth):
         lists=lists,
         user_ids=known.user_ids[:1],
         truth=truth,
+        expected_interest=lambda items: np.where(items > 0, items / 10.0, 0.0),
         bids=np.arange(200.0),
         examined=np.array([1.0, 0.25]),
     )
@@ -176,12 +177,17 @@ def test_lists_are_measured_by_the_truth_and_padding_comes_last(shop, truth):
         "ads": np.array([[0.1, 0.2, -np.inf]]),
         "retrieval": np.zeros((1, 3)),
     }
-    found = measure_lists(one, {SHOWN: table, RETRIEVED: table})
+    tables = {SHOWN: table, RETRIEVED: table}
+    assert not any("observer" in name for name in measure_lists(one, tables))
+    found = measure_lists(one, tables, with_observer=True)
     assert found["shown_revenue"][0] == pytest.approx(3 * second + 0.25 * 2 * first)
     values = sorted([2 * first, 3 * second])
     assert found["shown_best"][0] == pytest.approx(values[1] + 0.25 * values[0])
     assert found["shown_clicks"][0] == pytest.approx(0.3)
     assert found["retrieved_true_clicks"][0] == pytest.approx(first + second)
+    # The observer takes the second item for better, and padding for nothing.
+    assert found["shown_observer_revenue"] == found["shown_revenue"]
+    assert found["shown_observer_clicks"][0] == pytest.approx(0.5)
 
 
 def test_shop_is_simulated_once_with_bids_that_no_model_reads(tmp_path: Path):
