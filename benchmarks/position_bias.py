@@ -1,16 +1,19 @@
 """Measures what position bias costs and how much of it is undone, and ads revenue.
 
     python -m benchmarks.position_bias --out docs/results/position_bias.json \
-        [--size demo] [--seeds 3] [--work_dir runs/position_bias] [dotted overrides]
+        [--size demo] [--list_order popularity] [--num_users 4000] [--seeds 3]
+        [--work_dir runs/position_bias] [dotted overrides]
 
 Simulates a shop that shows popular items first, so that what is popular is seen, and
-clicked, more than it interests. Rankings are trained on its lists with
+clicked, more than it interests; or, with `--list_order random`, one whose places are
+drawn, as the simulator has it by itself. Rankings are trained on its lists with
 `ranking.position_bias` none, examination and propensity, and, to compare with, on the
 same lists with clicks drawn as if every place had been looked at. The simulator knows
 how much each item interests each shopper: by that truth the orders of the test lists
 are measured, and what the preset `ads` (click probability times bid) earns, beside the
 best that true probabilities could, and an observer who knows how shoppers choose and
-infers from the same history what they have in mind (`benchmarks.observer_clicks`). Finished models are read, not trained again.
+infers from the same history what they have in mind (`benchmarks.observer_clicks`).
+Finished models are read, not trained again.
 """
 
 import argparse
@@ -46,7 +49,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     options, overrides = _parse([a for a in arguments if a != "--"])
     console = Console()
     try:
-        files = make_shop(options.work_dir, size=options.size, console=console)
+        files = make_shop(
+            options.work_dir,
+            size=options.size,
+            list_order=options.list_order,
+            num_users=options.num_users,
+            console=console,
+        )
         config = load_config([*files, *overrides], description="")
         with console.status("Starting TensorFlow"):
             start_tensorflow_quietly()
@@ -61,12 +70,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                     config, seed=seed, parent=options.work_dir, console=console
                 )
             )
-        result = summarise(config, seeds)
+        result = summarise(config, seeds, list_order=options.list_order)
     except (OSError, ValueError) as error:
         print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
         return 1
-    own = ["--size", options.size, "--seeds", str(options.seeds)]
-    given = [*own, "--out", str(options.out), *overrides]
+    own = ["--size", options.size, "--list_order", options.list_order]
+    if options.num_users is not None:
+        own += ["--num_users", str(options.num_users)]
+    given = [*own, "--seeds", str(options.seeds), "--out", str(options.out), *overrides]
     result["command"] = command_line(_PROGRAM, given)
     return _report(result, options, console)
 
@@ -83,18 +94,36 @@ def _report(
     return int(options.check and bool(missed))
 
 
-def make_shop(parent: Path, *, size: str, console: Console) -> list[str]:
-    """Simulates the shop unless it is there; returns options that name its files."""
-    shop = parent / f"shop-{size}"
+def make_shop(
+    parent: Path,
+    *,
+    size: str,
+    list_order: str,
+    num_users: int | None,
+    console: Console,
+) -> list[str]:
+    """Simulates the shop unless it is there; returns options that name its files.
+
+    Args:
+        parent: Folder of the shop's folder.
+        size: Of the simulator.
+        list_order: `popularity` or `random`, how places of lists are given.
+        num_users: Shoppers; None for as many as the size has.
+        console: Told what happens.
+    """
+    parts = [size, list_order, *([] if num_users is None else [str(num_users)])]
+    shop = parent / f"shop-{'-'.join(parts)}"
     extra = shop / "ads.yaml"
     if not extra.is_file():
+        shoppers = {} if num_users is None else {"num_users": num_users}
         settings = sized_config(
-            size, list_order="popularity", impression_rate=_IMPRESSION_RATE
+            size, list_order=list_order, impression_rate=_IMPRESSION_RATE, **shoppers
         )
         with console.status(f"Simulating {shop}"):
             simulate(settings, shop, overwrite=shop.is_dir())
         add_bids(shop / "items.parquet", seed=settings.seed)
-        text = yaml.safe_dump(_ads_settings(shop / "config.yaml"), sort_keys=False)
+        added = _ads_settings(shop / "config.yaml", name="_".join(parts))
+        text = yaml.safe_dump(added, sort_keys=False)
         extra.write_text(text, encoding="utf-8")
     return ["--config", str(shop / "config.yaml"), "--config", str(extra)]
 
@@ -116,14 +145,14 @@ def add_bids(path: Path, *, seed: int) -> None:
     pq.write_table(table.append_column(BID, pa.array(bids)), path)
 
 
-def _ads_settings(config_path: Path) -> dict[str, Any]:
+def _ads_settings(config_path: Path, *, name: str) -> dict[str, Any]:
     """Returns what the configuration of the shop lacks: bids, and their order."""
     data = yaml.safe_load(config_path.read_text(encoding="utf-8"))["data"]
     bid = AttributeConfig(name=BID, kind=AttributeKind.NUMERIC, learned=False)
     attributes = [*data["item_attributes"], bid.model_dump(mode="json")]
     truth = config_path.parent / "truth"
     return {
-        "name": "position_bias",
+        "name": name,
         "data": {"item_attributes": attributes, "head_event_types": ["view", "click"]},
         "ranking": {"final_order": {"default": "ads"}},
         "evaluation": {"oracle_dir": truth.as_posix()},
@@ -146,6 +175,13 @@ def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         default="demo",
         help="Size of the shop (default: demo).",
     )
+    option(
+        "--list_order",
+        choices=("popularity", "random"),
+        default="popularity",
+        help="How places of lists are given (default: popularity).",
+    )
+    option("--num_users", type=int, help="Shoppers (default: of the size).")
     option("--seeds", type=int, default=3, help="Seeds 0 … n-1 (default: 3).")
     option(
         "--work_dir",

@@ -25,11 +25,22 @@ _COLUMNS = (
     "of observer",
     "predicted / true clicks",
 )
+_ORDERS = {
+    "popularity": "shows popular items first",
+    "random": "shows the items of a list in an order drawn by chance",
+}
 Ratio = tuple[np.ndarray, np.ndarray]  # Values and what they are divided by, per list.
 
 
-def summarise(config: ExperimentConfig, seeds: Sequence[SeedFigures]) -> dict[str, Any]:
+def summarise(
+    config: ExperimentConfig, seeds: Sequence[SeedFigures], *, list_order: str
+) -> dict[str, Any]:
     """Joins what `measure_seed` found.
+
+    Args:
+        config: Of the models.
+        seeds: What was found, seed by seed.
+        list_order: Of the shop, see `SimulatorConfig`.
 
     Returns:
         `kinds`: per kind of candidates, model and column mean, deviation and the
@@ -49,6 +60,7 @@ def summarise(config: ExperimentConfig, seeds: Sequence[SeedFigures]) -> dict[st
     }
     return {
         "config": config.name,
+        "list_order": list_order,
         "seeds": [figures.seed for figures in seeds],
         "num_lists": len(seeds[0].user_ids),
         "num_users": len(set(seeds[0].user_ids)),
@@ -142,8 +154,10 @@ def verdicts(result: Mapping[str, Any]) -> list[tuple[str, bool]]:
 
 def _of_kind(result: Mapping[str, Any], kind: str) -> list[tuple[str, bool]]:
     found = result["kinds"][kind]
+    # Where places are drawn, lists may be taken as they are.
+    judged = MODELS[2:] if result["list_order"] == "popularity" else MODELS[1:]
     lines = []
-    for name in MODELS[2:]:
+    for name in judged:
         share = found[name]["of unbiased"]["mean"]
         lines.append(
             (
@@ -152,7 +166,7 @@ def _of_kind(result: Mapping[str, Any], kind: str) -> list[tuple[str, bool]]:
                 share >= MIN_ORDER_SHARE,
             )
         )
-    for name in MODELS[2:]:
+    for name in judged:
         share = found[name]["of observer"]["mean"]
         best = found[name]["revenue of best"]["mean"]
         lines.append(
@@ -180,8 +194,8 @@ def describe(result: Mapping[str, Any]) -> str:
     """Returns the sentences without which the figures mean nothing."""
     return (
         f"{result['num_lists']:,} lists of {result['num_users']:,} shoppers in the "
-        "test week of a simulated shop that shows popular items first. `shown`: their "
-        "items; `retrieved`: the candidates of retrieval at that moment. `order`: "
+        f"test week of a simulated shop that {_ORDERS[result['list_order']]}. "
+        "`shown`: their items; `retrieved`: the candidates of retrieval then. `order`: "
         "NDCG@10 of the order by click probability, true interest as gain. `revenue "
         "of best`: expected revenue of ten places in the order `ads`, over that of "
         "true probabilities times bids. The truth knows what the shopper has in mind, "

@@ -56,12 +56,14 @@ def result(
     biased: float,
     revenue: float,
     retrieved: tuple[float, float] = (0.6, 0.9),
+    list_order: str = "popularity",
 ) -> dict[str, Any]:
     seeds = [
         figures(seed, biased=biased, revenue=revenue, retrieved=retrieved)
         for seed in range(2)
     ]
-    return {**summarise(make_config(tmp_path), seeds), "command": "python"}
+    found = summarise(make_config(tmp_path), seeds, list_order=list_order)
+    return {**found, "command": "python"}
 
 
 def test_ratios_are_of_sums_over_lists(tmp_path):
@@ -99,6 +101,14 @@ def test_goals_are_95_percent_of_the_order_and_98_of_the_revenue_of_both_kinds(
     assert [is_met for _, is_met in lines] == [word == "met" for word in words]
     kinds = [line.split(" items")[0] for line, _ in lines]
     assert kinds == ["shown"] * 4 + ["retrieved"] * 4
+
+
+def test_lists_in_a_drawn_order_may_be_taken_as_they_are(tmp_path):
+    found = result(tmp_path, biased=0.76, revenue=0.99, list_order="random")
+    judged = [line.split("position_bias=")[1] for line, _ in verdicts(found)]
+    names = [line.partition(":")[0] for line in judged]
+    assert names == ["none", "examination", "propensity"] * 4
+    assert "in an order drawn by chance" in markdown(found)
 
 
 def test_page_names_lists_shoppers_and_commit(tmp_path):
