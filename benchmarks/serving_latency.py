@@ -48,8 +48,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             latencies = take_turns(
                 calls, num_calls=options.calls, num_requests=_NUM_REQUESTS
             )
-    result = _summarise(latencies, options)
-    _show(result)
+    result = {
+        "signature": SIGNATURE,
+        "calls": options.calls,
+        "k": options.k,
+        "history_length": options.history_length,
+        "seed": options.seed,
+        **summarise(latencies),
+    }
+    show(result, Console())
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=2) + "\n")
     return int(options.check and result["ratio_p50"] > MAX_RATIO)
@@ -90,9 +97,12 @@ def _check_same(in_process: Any, served: dict[str, np.ndarray]) -> None:
             np.testing.assert_allclose(served[name], expected, rtol=1e-5, atol=1e-6)
 
 
-def _summarise(
-    latencies: dict[str, np.ndarray], options: argparse.Namespace
-) -> dict[str, Any]:
+def summarise(latencies: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Returns percentiles per kind of call, and the ratios of the medians.
+
+    Args:
+        latencies: Milliseconds `[num_calls]` per kind, in the order of the table.
+    """
     rows = {
         name: {
             f"p{q}_ms": round(float(np.percentile(values, q)), 3) for q in (50, 90, 99)
@@ -101,18 +111,14 @@ def _summarise(
     }
     p50 = [row["p50_ms"] for row in rows.values()]
     return {
-        "signature": SIGNATURE,
-        "calls": options.calls,
-        "k": options.k,
-        "history_length": options.history_length,
-        "seed": options.seed,
         "latency": rows,
         "ratio_p50": round(p50[2] / p50[0], 3),
         "ratio_p50_from_arrays": round(p50[2] / p50[1], 3),
     }
 
 
-def _show(result: dict[str, Any]) -> None:
+def show(result: dict[str, Any], console: Console) -> None:
+    """Prints the table, and what the goal is."""
     table = Table(
         title=f"`{SIGNATURE}`, {result['calls']} calls each, k={result['k']}, "
         f"{result['history_length']} events"
@@ -122,7 +128,6 @@ def _show(result: dict[str, Any]) -> None:
         table.add_column(name, justify="right")
     for name, row in result["latency"].items():
         table.add_row(name, *(f"{value:.2f}" for value in row.values()))
-    console = Console()
     console.print(table)
     console.print(
         f"p50 over gRPC / in process: {result['ratio_p50']:.2f} (goal: at most "

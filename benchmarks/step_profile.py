@@ -214,6 +214,9 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, ExperimentConf
         help="Folder of prepared data (default: runs/training_speed).",
     )
     options, overrides = parser.parse_known_args(arguments)
+    for name in ("steps", "rounds"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name} must be at least 1.")
     files = [part for path in options.config for part in ("--config", str(path))]
     config = load_config([*files, *overrides], description="")
     if config.data.prepared_dir is None:

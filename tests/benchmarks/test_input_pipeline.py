@@ -1,14 +1,13 @@
 """`benchmarks.input_pipeline` on a tiny dataset, and its medians by hand."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from benchmarks import input_pipeline
 from benchmarks.input_pipeline import Rates, summarise
+from tests.benchmarks.toy_experiment import write_experiment
 from tests.synthetic import cycle
-from tfrec.data.store import EventSequences
 
 
 def rates(fed: float, consumed: float, together: float) -> Rates:
@@ -30,33 +29,6 @@ def test_ratios_are_taken_within_a_round_before_the_median():
     assert result["bucketed_per_packed"] == pytest.approx(1.5)  # Of 1, 1.5 and 1.5.
     assert result["bucketed_per_packed_cpu"] == pytest.approx(1.5)
     assert found["together_cpu"] == pytest.approx(40.0)  # Half of 9, 80 and 90.
-
-
-def write_experiment(path: Path, sequences: EventSequences) -> Path:
-    """Log and configuration of a few users, as a shop would hand them over."""
-    rows = ["user_id,item_id,timestamp"]
-    for user, (start, stop) in enumerate(
-        zip(sequences.offsets, sequences.offsets[1:], strict=False)
-    ):
-        rows += [
-            f"{user},{sequences.item_index[i]},{sequences.timestamps[i]}"
-            for i in range(start, stop)
-        ]
-    (path / "events.csv").write_text("\n".join(rows) + "\n")
-    config = path / "toy.yaml"
-    config.write_text(
-        f"""
-name: toy
-data:
-  events: {{paths: ["{path / "events.csv"}"]}}
-  event_columns: {{timestamp: timestamp}}
-  event_types: [event]
-  split: {{protocol: leave_one_out}}
-retrieval: {{embedding_dim: 4, num_layers: 0, max_history_length: 6}}
-training: {{retrieval: {{min_steps_per_epoch: 5}}}}
-"""
-    )
-    return config
 
 
 def test_both_layouts_are_measured_and_written(tmp_path, capsys):
