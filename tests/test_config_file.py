@@ -11,6 +11,7 @@ from tfrec.config_file import (
     save_config,
 )
 from tfrec.config_messages import ConfigError
+from tfrec.schema import RequestRule
 
 MINIMAL = {
     "name": "shop",
@@ -249,6 +250,27 @@ def test_saved_configuration_reads_back_equal(
     save_config(config, tmp_path / "saved.yaml")
     assert read_config(tmp_path / "saved.yaml") == config
     assert sorted(p.name for p in tmp_path.iterdir()) == ["saved.yaml", "shop.yaml"]
+
+
+def test_rules_of_the_order_are_read_from_files_and_options_and_saved(
+    config_path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "rules.yaml").write_text("export: {rules: [order, boost]}\n")
+    argv = ["--config", str(config_path), "--config", str(tmp_path / "rules.yaml")]
+    config = load_config(argv, description="")
+    assert config.export.rules == (RequestRule.ORDER, RequestRule.BOOST)
+    option = ["--config", str(config_path), "--export.rules", "[order, boost]"]
+    assert load_config(option, description="") == config
+    save_config(config, tmp_path / "saved.yaml")
+    assert read_config(tmp_path / "saved.yaml") == config
+
+
+def test_an_unknown_rule_is_told_which_there_are(
+    config_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = error_of(["--config", str(config_path), "--export.rules", "[odr]"], capsys)
+    assert "`export.rules`. Expected: a list of some of order, weights, boost" in error
+    assert "Received: odr." in error
 
 
 def test_printed_configuration_can_be_read_again(

@@ -26,10 +26,11 @@ from tfrec.config_messages import (
     explain_values,
     keys_in,
 )
-from tfrec.schema import AttributeKind
+from tfrec.schema import AttributeKind, RequestRule
 
 # jsonargparse would ask for the name of a member, `PATH`; files hold its value.
-register_type(AttributeKind, deserializer=AttributeKind, fail_already_registered=False)
+for _values in (AttributeKind, RequestRule):
+    register_type(_values, deserializer=_values, fail_already_registered=False)
 
 _USAGE = "%(prog)s --config FILE [--section.field VALUE ...]"
 _EPILOG = (

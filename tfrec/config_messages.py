@@ -115,12 +115,20 @@ def _expected(field: FieldInfo) -> str:
     if choices:
         return "one of " + ", ".join(choices)
     if tuple in _origins(kind):
-        return "a list such as [a, b]"
+        return "a list " + (_of_members(kind) or "such as [a, b]")
     if dict in _origins(kind):
         return "a mapping such as {a: b}"
     name = str(getattr(kind, "__name__", kind))
     patterns = [getattr(m, "pattern", None) for m in field.metadata]
     return ", ".join([name, *(f"matching {p}" for p in patterns if p)])
+
+
+def _of_members(kind: Any) -> str:
+    """Says which values a list may hold, where those are given names."""
+    for member in get_args(kind):
+        if isinstance(member, type) and issubclass(member, StrEnum):
+            return "of some of " + ", ".join(m.value for m in member)
+    return ""
 
 
 def _bad_value(key: str, expected: str, received: object) -> str:
