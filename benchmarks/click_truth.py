@@ -108,6 +108,8 @@ def take_lists(impressions: Impressions, lists: np.ndarray) -> Impressions:
         impressions.position[shown],
         impressions.propensity[shown],
         impressions.event_type_index[shown],
+        impressions.query_text[lists],
+        {name: values[lists] for name, values in impressions.context.items()},
     )
 
 

@@ -67,6 +67,8 @@ def read_lists(shop: Shop) -> Impressions:
         position=events["position"][shown].astype(np.int32),
         propensity=events["propensity"][shown].astype(np.float32),
         event_type_index=np.array(outcome, np.int32),
+        query_text=np.full(len(first), "", object),
+        context={},
     )
 
 
@@ -193,18 +195,30 @@ def test_lists_are_measured_by_the_truth_and_padding_comes_last(shop, truth):
 def test_shop_is_simulated_once_with_bids_that_no_model_reads(tmp_path: Path):
     from rich.console import Console
 
-    files = make_shop(tmp_path, size="tiny", console=Console(quiet=True))
-    items = pq.read_table(tmp_path / "shop-tiny" / "items.parquet")
+    def make(num_users: int | None = None) -> list[str]:
+        return make_shop(
+            tmp_path,
+            size="tiny",
+            list_order="random",
+            num_users=num_users,
+            console=Console(quiet=True),
+        )
+
+    files = make()
+    path = tmp_path / "shop-tiny-random" / "items.parquet"
+    items = pq.read_table(path)
     bids = items["bid"].to_numpy()
     assert (bids > 0).all()
     assert len(np.unique(bids)) > 50
-    stamp = (tmp_path / "shop-tiny" / "items.parquet").stat().st_mtime_ns
-    assert make_shop(tmp_path, size="tiny", console=Console(quiet=True)) == files
-    assert (tmp_path / "shop-tiny" / "items.parquet").stat().st_mtime_ns == stamp
+    stamp = path.stat().st_mtime_ns
+    assert make() == files
+    assert path.stat().st_mtime_ns == stamp
     config = load_config(files, description="")
     bid = config.data.item_attributes[-1]
     assert (bid.name, bid.learned) == ("bid", False)
     assert config.ranking is not None
     assert config.ranking.final_order.default == "ads"
     with pytest.raises(ValueError, match="bid"):
-        add_bids(tmp_path / "shop-tiny" / "items.parquet", seed=0)
+        add_bids(path, seed=0)
+    fewer = load_config(make(60), description="")
+    assert (config.name, fewer.name) == ("tiny_random", "tiny_random_60")

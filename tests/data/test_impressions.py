@@ -61,6 +61,32 @@ def test_items_shown_together_are_a_list_in_the_order_of_places(
     assert np.isnan(shown.propensity[2:4]).all()
 
 
+def test_lists_keep_their_context_and_what_was_searched_for(
+    prepare_rows: Callable[..., PreparedDataset],
+) -> None:
+    header = (*HEADER, "device", "battery", "words")
+    told = {
+        ("shown", "l1"): ("phone", 0.5, "red lamp"),
+        ("shown", "l2"): ("fridge", "", ""),  # No event has that device.
+        ("click", "l1"): ("phone", 0.25, ""),
+    }
+    nothing = ("desk", "", "")
+    rows = [(*row, *told.get((row[2], row[5]), nothing)) for row in ROWS[:8]]
+    rows += [(*ROWS[8], "", "", "")]
+    columns = {**SETTINGS["event_columns"], "query": "words"}
+    context = [{"name": "device"}, {"name": "battery", "kind": "numeric"}]
+    settings = {**SETTINGS, "event_columns": columns, "context": context}
+    dataset = prepare_rows(rows, header=header, **settings)
+    shown = dataset.load_impressions()
+    assert shown is not None
+    assert shown.query_text.tolist() == ["red lamp", "", ""]
+    (phone,) = dataset.attribute_vocabularies["device"].lookup(["phone"])
+    assert shown.context["device"].tolist() == [phone, 1, 0]  # 1 unknown, 0 none.
+    np.testing.assert_allclose(shown.context["battery"], [0.5, np.nan, np.nan])
+    sequences = dataset.load_sequences()
+    assert phone in sequences.context["device"]  # Events have the same indices.
+
+
 def test_a_label_is_the_strongest_event_that_followed_through_the_list(
     shown: Impressions,
 ) -> None:

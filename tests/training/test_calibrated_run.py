@@ -91,7 +91,7 @@ def test_probabilities_of_the_test_are_right_after_and_not_before(run):
     assert metrics["ECE_truth"] < metrics["ECE_truth_uncalibrated"]
     assert "ECE_truth" not in heads["heads"]["click"]["metrics"]
     assert set(heads["heads"]["view"]["slices"]) == {"shopper", "device"}
-    assert set(heads["heads"]["click"]["slices"]) == {"shopper"}  # No context known.
+    assert set(heads["heads"]["click"]["slices"]) == {"shopper", "device"}
 
 
 def test_report_shows_heads_and_their_plot(run, capsys):

@@ -88,6 +88,8 @@ def test_shown_lists_of_another_split_are_drawn_by_seed(tmp_path, split, expecte
         position=np.ones(6, np.int32),
         propensity=np.ones(6, np.float32),
         event_type_index=np.zeros(6, np.int32),
+        query_text=np.full(6, "", object),
+        context={},
     )
 
     def find(max_lists: int | None) -> list[int]:

@@ -86,6 +86,8 @@ def test_a_stronger_event_counts_for_weaker_heads_on_lists_of_both_origins(tmp_p
         position=np.arange(1, 4, dtype=np.int32),
         propensity=np.ones(3, np.float32),
         event_type_index=np.array([4, 3, 0], np.int32),
+        query_text=np.full(1, "", object),
+        context={},
     )
     also = impression_lists(config, sequences, shown, recommender())
     purchase, view, cart = 0, 1, 2
@@ -184,8 +186,11 @@ def test_impressions_are_labelled_by_the_strongest_event_that_followed(tmp_path)
         position=np.arange(7, 12, dtype=np.int32),
         propensity=np.array([1.0, 0.5, 0.25, 1.0, 1.0], np.float32),
         event_type_index=np.array([3, 2, 0, 0, 0], np.int32),
+        query_text=np.full(3, "", object),
+        context={"device": np.array([5, 6, 7], np.int32)},
     )
     lists = impression_lists(configure(tmp_path), sequences, impressions, recommender())
+    assert lists.context["device"].tolist() == [5]
     # The training list and that of an unknown shopper are left out.
     assert lists.num_lists == 1
     assert lists.history_ends.tolist() == [3]  # Strictly before the list was shown.
@@ -210,19 +215,26 @@ def one_impression(sequences: EventSequences, *, split: int) -> Impressions:
         position=np.zeros(1, np.int32),
         propensity=np.ones(1, np.float32),
         event_type_index=np.array([3], np.int32),
+        query_text=np.full(1, "", object),
+        context={},
     )
 
 
-def test_context_of_impressions_is_unknown(tmp_path):
+def test_context_and_search_of_impressions_are_those_of_the_list(tmp_path):
     context = {
         "country": np.full(6, 4, np.int32),
         "hour": np.full(6, 7.0, np.float32),
     }
     sequences = dataclasses.replace(shop_sequences(), context=context)
+    told = {
+        "country": np.array([3], np.int32),
+        "hour": np.array([np.nan], np.float32),
+    }
     shown = one_impression(sequences, split=1)
+    shown = dataclasses.replace(shown, context=told)
     lists = impression_lists(configure(tmp_path), sequences, shown, recommender())
-    # The log says nothing of it: index 0, and NaN where 0 would be a value.
-    assert lists.context["country"].tolist() == [0]
+    # Not that of the event which stands beside it in the log.
+    assert lists.context["country"].tolist() == [3]
     assert np.isnan(lists.context["hour"]).all()
 
 

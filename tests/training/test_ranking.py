@@ -161,6 +161,8 @@ def test_shown_lists_are_left_out_where_every_head_is_a_target(
         position=np.ones(1, np.int32),
         propensity=np.ones(1, np.float32),
         event_type_index=np.array([2], np.int32),
+        query_text=np.full(1, "", object),
+        context={},
     )
     monkeypatch.setattr(cycle_dataset, "load_impressions", lambda: shown)
     config = configure(tmp_path)

@@ -8,10 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ibis.backends.duckdb import Backend
 
+from tfrec.data.context import context_columns, encode_context
 from tfrec.data.engine import MICROSECONDS, PARQUET_OPTIONS, Table, count_rows, read_int
 from tfrec.data.sessions import ORDER
 from tfrec.data.store import TEST, TRAIN, USER_ID, VALIDATION
-from tfrec.schema import OOV_INDEX
+from tfrec.data.vocabulary import Vocabulary
+from tfrec.schema import OOV_INDEX, AttributeSpec
 
 NUM_ROWS_PER_CHUNK = 1_000_000
 _SPLITS = (TRAIN, VALIDATION, TEST)
@@ -21,14 +23,21 @@ _LISTS = {
     "propensity": pa.float32(),
     "event_type_index": pa.int8(),
 }
-SCHEMA = pa.schema(
-    [
-        (USER_ID, pa.string()),
-        ("timestamp", pa.int64()),
-        ("split", pa.int8()),
-        *((name, pa.list_(kind)) for name, kind in _LISTS.items()),
-    ]
-)
+_QUERY = "query"
+
+
+def impression_schema(context: tuple[AttributeSpec, ...]) -> pa.Schema:
+    """Returns the columns of `impressions/*.parquet`."""
+    return pa.schema(
+        [
+            (USER_ID, pa.string()),
+            ("timestamp", pa.int64()),
+            ("split", pa.int8()),
+            (_QUERY, pa.string()),
+            *context_columns(context).items(),
+            *((name, pa.list_(kind)) for name, kind in _LISTS.items()),
+        ]
+    )
 
 
 def find_labels(events: Table) -> Table:
@@ -91,9 +100,17 @@ def write_impressions(
     users: Table,
     item_indices: Table,
     folder: Path,
+    *,
+    context: tuple[AttributeSpec, ...],
+    vocabularies: dict[str, Vocabulary],
 ) -> dict[str, int]:
-    """Writes the lists as shards of users; returns how many lists and items."""
+    """Writes the lists as shards of users; returns how many lists and items.
+
+    Context and words searched for are those of the first row of a list.
+    """
     folder.mkdir()
+    schema = impression_schema(context)
+    shown = encode_context(engine, shown, context, vocabularies, what="shown")
     highest = read_int(engine, users["code"].max())
     num_rows = count_rows(engine, shown)
     num_chunks = max(1, -(-num_rows // NUM_ROWS_PER_CHUNK))
@@ -102,14 +119,18 @@ def write_impressions(
     for shard in range(num_chunks):
         first = shard * step
         chunk = shown.filter(shown["user"].between(first, first + step - 1))
-        table = engine.to_pyarrow(_collect(chunk, users, item_indices)).cast(SCHEMA)
+        table = engine.to_pyarrow(
+            _collect(chunk, users, item_indices, list(context_columns(context)))
+        ).cast(schema)
         path = folder / f"part-{shard:05d}.parquet"
         pq.write_table(table, path, **PARQUET_OPTIONS)
         num_lists += len(table)
     return {"lists": num_lists, "shown_items": num_rows}
 
 
-def _collect(shown: Table, users: Table, item_indices: Table) -> Table:
+def _collect(
+    shown: Table, users: Table, item_indices: Table, context: list[str]
+) -> Table:
     rows = shown.left_join(item_indices, ["item"])
 
     def optional(name: str, default: float, kind: str) -> Any:
@@ -125,6 +146,8 @@ def _collect(shown: Table, users: Table, item_indices: Table) -> Table:
             "item_index": rows["item_index"].fill_null(OOV_INDEX).cast("int32"),
             "propensity": optional("propensity", float("nan"), "float32"),
             "event_type_index": rows["label"],
+            _QUERY: rows[_QUERY] if _QUERY in rows.columns else ibis.literal(""),
+            **{name: rows[name] for name in context},
         }
     )
     lists = rows.group_by("user", "impression").agg(
@@ -140,6 +163,7 @@ def _collect(shown: Table, users: Table, item_indices: Table) -> Table:
         named["id"].name(USER_ID),
         (named["instant"] / MICROSECONDS).floor().cast("int64").name("timestamp"),
         "split",
+        *(entries[0][name].name(name) for name in (_QUERY, *context)),
         *(entries.map(lambda e, n=name: e[n]).name(name) for name in _LISTS),
     )
     return ordered

@@ -81,7 +81,9 @@ class Preparation:
             indices = index_items(engine, catalogue, loaded.items)
             vocabularies = self._write_vocabularies(events, catalogue)
         with step("writing impressions"):
-            impressions = self._impressions(loaded, events, boundaries, indices)
+            impressions = self._impressions(
+                loaded, events, boundaries, indices, vocabularies
+            )
         with step("writing sequences") as report:
             statistics = write_sequences(
                 engine,
@@ -176,6 +178,7 @@ class Preparation:
         events: Table,
         boundaries: Boundaries | None,
         indices: Table,
+        vocabularies: dict[str, Vocabulary],
     ) -> dict[str, int] | None:
         if loaded.shown is None:
             return None
@@ -186,5 +189,11 @@ class Preparation:
             shown = split_by_time(loaded.shown, boundaries)
         shown = add_labels(shown, labels)
         return write_impressions(
-            self._engine, shown, loaded.users.ids, indices, self._folder / "impressions"
+            self._engine,
+            shown,
+            loaded.users.ids,
+            indices,
+            self._folder / "impressions",
+            context=self._schema.context,
+            vocabularies=vocabularies,
         )

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from tfrec.data.vocabulary import Vocabulary
 from tfrec.schema import NUM_SPECIAL_INDICES, AttributeKind, Schema
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 TRAIN, VALIDATION, TEST = 0, 1, 2  # Values of the column `split`.
 SPLIT_INDEX = {"train": TRAIN, "validation": VALIDATION, "test": TEST}
 
@@ -94,6 +94,9 @@ class Impressions:
             examined; NaN where unknown.
         event_type_index: int32 `[num_shown]`, the strongest event that followed
             for the item through this list; 0 for none.
+        query_text: object `[num_lists]`, words that were searched for; "" for none.
+        context: Per context attribute `[num_lists]`: int32 indices of its vocabulary,
+            0 unknown, or float32 numbers, NaN unknown.
     """
 
     user_ids: np.ndarray
@@ -104,6 +107,8 @@ class Impressions:
     position: np.ndarray
     propensity: np.ndarray
     event_type_index: np.ndarray
+    query_text: np.ndarray
+    context: dict[str, np.ndarray]
 
 
 class PreparedDataset:
@@ -216,6 +221,11 @@ class PreparedDataset:
             position=flat("position"),
             propensity=flat("propensity"),
             event_type_index=flat("event_type_index"),
+            query_text=table["query"].to_numpy(),
+            context={
+                a.name: table[CONTEXT_COLUMN_PREFIX + a.name].to_numpy()
+                for a in self.schema.context
+            },
         )
 
 

@@ -11,17 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ibis.backends.duckdb import Backend
 
-from tfrec.data.engine import MICROSECONDS, PARQUET_OPTIONS, Table, store_table
-from tfrec.data.store import CONTEXT_COLUMN_PREFIX, SPLIT_INDEX, TRAIN, USER_ID
+from tfrec.data.context import context_columns, encode_context
+from tfrec.data.engine import MICROSECONDS, PARQUET_OPTIONS, Table
+from tfrec.data.store import SPLIT_INDEX, TRAIN, USER_ID
 from tfrec.data.vocabulary import Vocabulary
-from tfrec.schema import (
-    NUM_SPECIAL_INDICES,
-    OOV_INDEX,
-    PADDING_INDEX,
-    AttributeKind,
-    AttributeSpec,
-    Schema,
-)
+from tfrec.schema import NUM_SPECIAL_INDICES, OOV_INDEX, Schema
 
 NUM_EVENTS_PER_CHUNK = 1_000_000  # About 0.3 GB while a chunk is collected.
 
@@ -105,7 +99,7 @@ def write_sequences(
     codes, sizes = rows["user"].to_numpy(), rows["count"].to_numpy()
     targets = [schema.event_type_index(t) for t in schema.target_event_types]
     statistics = Statistics(np.zeros((3, len(schema.event_types)), np.int64))
-    rows = _encode_context(engine, events, schema.context, vocabularies)
+    rows = encode_context(engine, events, schema.context, vocabularies, what="events")
     rows = rows.left_join(item_indices, ["item"])
     done = 0
     for shard, part in enumerate(np.array_split(np.arange(len(codes)), num_shards)):
@@ -138,10 +132,7 @@ def sequence_schema(schema: Schema) -> pa.Schema:
         "split": pa.int8(),
         "query": pa.string(),
     }
-    for attribute in schema.context:
-        is_number = attribute.kind == AttributeKind.NUMERIC
-        name = CONTEXT_COLUMN_PREFIX + attribute.name
-        lists[name] = pa.float32() if is_number else pa.int32()
+    lists |= context_columns(schema.context)
     columns = [(name, pa.list_(kind)) for name, kind in lists.items()]
     return pa.schema([(USER_ID, pa.string()), *columns])
 
@@ -150,31 +141,6 @@ def _chunks(part: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
     """Parts users so that a chunk has about `NUM_EVENTS_PER_CHUNK` events."""
     place = np.cumsum(sizes[part]) // NUM_EVENTS_PER_CHUNK
     return np.split(part, np.flatnonzero(np.diff(place)) + 1)
-
-
-def _encode_context(
-    engine: Backend,
-    events: Table,
-    context: tuple[AttributeSpec, ...],
-    vocabularies: dict[str, Vocabulary],
-) -> Table:
-    for attribute in context:
-        column = CONTEXT_COLUMN_PREFIX + attribute.name
-        if attribute.kind == AttributeKind.NUMERIC:
-            continue
-        distinct = events.select(value=events[column]).distinct()
-        values = engine.to_pyarrow(distinct.filter(distinct["value"].notnull()))
-        texts = values["value"].to_pylist()
-        # A path is known by its deepest level, as far as levels are read.
-        deepest = [(attribute.tokens(text) or [""])[-1] for text in texts]
-        indices = vocabularies[attribute.name].lookup(deepest)
-        name = f"{column}_indices"
-        mapping = store_table(engine, name, pa.table({column: texts, name: indices}))
-        joined = events.left_join(mapping, [column])
-        index: Any = joined[name].fill_null(PADDING_INDEX).cast("int32")
-        kept = [joined[c] for c in events.columns if c != column]
-        events = joined.select(*kept, index.name(column))
-    return events
 
 
 def _collect(rows: Any, users: Table, schema: Schema) -> Table:
@@ -213,6 +179,4 @@ def _value(rows: Any, name: str) -> Any:
         return None
     if name == "dwell_seconds":
         return rows[name].fill_null(0.0)
-    if name.startswith(CONTEXT_COLUMN_PREFIX) and rows[name].type().is_floating():
-        return rows[name].cast("float32").fill_null(float("nan"))
     return rows[name]

@@ -186,7 +186,7 @@ def list_slices(
 
     Returns:
         Kind, slice, bool `[num_lists]`. Of a context attribute the values of most
-        lists; none where the context is not known, as of lists that were shown.
+        lists; none where the context is not known.
     """
     is_new = lists.history_ends == sequences.offsets[lists.user_rows]
     slices = {SHOPPER: {"known": ~is_new, "new": is_new}}

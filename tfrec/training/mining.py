@@ -115,8 +115,8 @@ def impression_lists(
         rows,
         _events_before(sequences, rows, times),
         times,
-        {k: _unknown(v.dtype, len(rows)) for k, v in sequences.context.items()},
-        np.full(len(rows), "", object),
+        {name: values[lists] for name, values in impressions.context.items()},
+        impressions.query_text[lists],
         np.zeros(0, np.int64),
         np.zeros(0, np.int64),
     )
@@ -155,11 +155,6 @@ def _impression_labels(schema: Schema, outcome: np.ndarray) -> np.ndarray:
         if head in schema.shown_head_types:
             labels[..., h] = outcome >= schema.event_type_index(head)
     return labels
-
-
-def _unknown(dtype: np.dtype, size: int) -> np.ndarray:
-    """Context that is not known: NaN for numbers, index 0 for the others."""
-    return np.full(size, np.nan if dtype.kind == "f" else 0, dtype)
 
 
 def _requests(

@@ -49,4 +49,6 @@ class DatasetWithoutTest(PreparedDataset):
             position=shown.position[places],
             propensity=shown.propensity[places],
             event_type_index=shown.event_type_index[places],
+            query_text=shown.query_text[lists],
+            context={name: values[lists] for name, values in shown.context.items()},
         )
