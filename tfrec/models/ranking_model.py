@@ -12,6 +12,7 @@ from tfrec.features.item_statistics import ItemStatistics
 from tfrec.features.item_table import ItemTable
 from tfrec.features.request import Leaf, Request
 from tfrec.models.calibration import build_calibration
+from tfrec.models.followed_targets import FollowedTargets
 from tfrec.models.funnel import at_most_before, funnel_labels, funnel_logits
 from tfrec.models.fusion.fusion import Fields
 from tfrec.models.fusion.registry import build_fusion
@@ -72,11 +73,13 @@ class RankingModel(TrainableModel):
                      attention(c, history), comparisons(c, history),
                      neighbours(c, history), context]
         logit_h(c) = a_h log p_retrieval(c) + b_h + (tasks x(c))_h + w_h . numbers(c)
+                     + sum_t f_ht stop_gradient(logit_t(c)) if h is no target
         score(c)   = sum_h weight_h sigmoid(logit_h(c))
 
     `numbers` are the comparisons, neighbours and demand, and where each of them stands
     among its quantiles (`NumberEncoding`). The last layer of the tasks
-    and w start at 0, so training starts from the order of retrieval. Query and item
+    and w start at 0, so training starts from the order of retrieval: a is 1 at the
+    start for targets t, and the others follow those (`FollowedTargets`). Query and item
     vectors are those of the trained retrieval model, frozen (`RankingFields`). How
     parts become one vector is the fusion of the configuration; one that gives logits
     itself (`Fusion.gives_logits`) stands in place of the tasks and w. `tasks` are the
@@ -145,9 +148,19 @@ class RankingModel(TrainableModel):
             kernel_initializer="zeros",
             dtype=tf.float32,
         )
+        is_target = [t in schema.target_event_types for t in types]
+        is_target += [False] * self.has_dwell
+        starts = [
+            t < len(self.heads) and t not in self.stages[1:] for t in range(num_tasks)
+        ]
+        follows = [
+            start and any(is_target) and not target
+            for start, target in zip(starts, is_target, strict=True)
+        ]
+        self.followed = FollowedTargets(is_target, follows)
         follows_retrieval = [
-            float(t < len(self.heads) and t not in self.stages[1:])
-            for t in range(num_tasks)
+            float(start and not follow)
+            for start, follow in zip(starts, follows, strict=True)
         ]
         self.retrieval_weight = self.add_weight(
             name="retrieval_weight",
@@ -207,6 +220,7 @@ class RankingModel(TrainableModel):
         else:
             outputs += self.output_layer(self.tasks(x, training=training))
             outputs += self.wide_layer(number)
+        outputs = self.followed(outputs)
         logits = funnel_logits(outputs[..., : len(self.heads)], self.stages)
         if not self.has_dwell:
             return RankingOutputs(logits)
