@@ -56,8 +56,9 @@ def inputs(
 def test_training_starts_from_the_order_of_retrieval():
     model = make_model()
     logits = model(inputs([[2, 3]], [[4, 5, 6]]))
-    for head in range(2):
-        np.testing.assert_allclose(logits[0, :, head], [-1, -2, -3], rtol=1e-6)
+    np.testing.assert_allclose(logits[0, :, 0], [-1, -2, -3], rtol=1e-6)
+    # The other head follows that of the target.
+    np.testing.assert_allclose(logits[0, :, 1], [-0.5, -1, -1.5], rtol=1e-6)
     assert tf.argsort(
         model.scores(logits), direction="DESCENDING"
     ).numpy().tolist() == [[0, 1, 2]]
@@ -160,8 +161,10 @@ def test_undefined_labels_and_padding_are_not_learned_from(label):
     second = model.compute_loss(RankingBatch(lists, tf.constant(changed)))
     np.testing.assert_allclose(first, second)
     if label == -1:
-        # Log-sigmoid of the one defined logit; a list of one has no listwise loss.
-        np.testing.assert_allclose(first, np.log1p(np.exp(1.0)), rtol=1e-5)
+        # Log-sigmoid of one defined logit of each head, -1 of the target and half of
+        # it; lists of one have no listwise loss.
+        expected = np.log1p(np.exp([1.0, 0.5])).mean()
+        np.testing.assert_allclose(first, expected, rtol=1e-5)
 
 
 def test_weights_of_the_losses_are_those_of_the_configuration():

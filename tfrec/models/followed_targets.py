@@ -11,7 +11,7 @@ _START = 0.5
 class FollowedTargets(tf.keras.layers.Layer):
     """Adds what the targets' heads say of a candidate to the logits of the others.
 
-        logit_h += sum_t f_ht stop_gradient(logit_t),   at start f_ht = 0.5 / num_targets
+        logit_h += sum_t f_ht stop_gradient(logit_t),  f_ht = 1 / (2 num_targets) first
 
     Every target event teaches a hundred candidates; shown lists are few, and what is
     clicked in them is rare. A head that had to find everything by itself was further
