@@ -25,6 +25,7 @@ from tfrec.models.ranking_model import UNDEFINED_LABEL
 from tfrec.models.recommender import TrainedRecommender
 from tfrec.schema import NUM_SPECIAL_INDICES, Schema
 from tfrec.training.input import are_baskets_unordered
+from tfrec.training.list_context import warn_of_unknown_context
 from tfrec.training.ranking_lists import RankingLists
 
 BATCH_SIZE = 256
@@ -111,11 +112,13 @@ def impression_lists(
     rows = np.array([row_of_user.get(u, -1) for u in impressions.user_ids[lists]])
     lists, rows = lists[rows >= 0], rows[rows >= 0].astype(np.int32)
     times = impressions.timestamps[lists]
+    context = {name: values[lists] for name, values in impressions.context.items()}
+    warn_of_unknown_context(context, sequences.context)
     requests = _Requests(
         rows,
         _events_before(sequences, rows, times),
         times,
-        {name: values[lists] for name, values in impressions.context.items()},
+        context,
         impressions.query_text[lists],
         np.zeros(0, np.int64),
         np.zeros(0, np.int64),
