@@ -64,6 +64,15 @@ def test_training_starts_from_the_order_of_retrieval():
     ).numpy().tolist() == [[0, 1, 2]]
 
 
+def test_no_head_follows_a_target_that_is_a_later_stage():
+    model = make_model(funnel=("cart", "event"))
+    # The target's logit is one of those that were carted: nobody can follow it.
+    np.testing.assert_allclose(model.retrieval_weight, [0.0, 1.0])
+    assert not model.followed.weights
+    logits = model(inputs([[2, 3]], [[4, 5, 6]]))
+    np.testing.assert_allclose(logits[0, :, 1], [-1, -2, -3], rtol=1e-6)
+
+
 def test_final_score_counts_target_heads_unless_weights_say_otherwise():
     logits = tf.constant([[[0.0, 2.0], [1.0, -2.0]]])
     # Only the first head is of a target type.

@@ -148,10 +148,13 @@ class RankingModel(TrainableModel):
             kernel_initializer="zeros",
             dtype=tf.float32,
         )
-        is_target = [t in schema.target_event_types for t in types]
-        is_target += [False] * self.has_dwell
         starts = [
             t < len(self.heads) and t not in self.stages[1:] for t in range(num_tasks)
+        ]
+        # Of a later stage the logit is conditional: it says little of the item itself.
+        is_target = [
+            start and types[t] in schema.target_event_types
+            for t, start in enumerate(starts)
         ]
         follows = [
             start and any(is_target) and not target
