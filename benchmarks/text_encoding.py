@@ -114,7 +114,7 @@ def make_titles(
 def plain_encoder(model: str, batch_size: int) -> Callable[[list[str]], np.ndarray]:
     """Returns the way of a first script: padded, batch after batch."""
     from tfrec.text.locations import resolve_model
-    from tfrec.text.transformers_encoder import quiet_transformers
+    from tfrec.text.transformers_files import quiet_transformers
 
     folder = resolve_model(model)
     with quiet_transformers() as transformers:

@@ -16,8 +16,8 @@ from tfrec.text.masked_language_model import train_masked_language_model
 from tfrec.text.transformers_encoder import (
     TransformersEncoder,
     load_transformers_encoder,
-    quiet_transformers,
 )
+from tfrec.text.transformers_files import quiet_transformers
 from tfrec.text.vocabulary import train_vocabulary
 from tfrec.text.wordpiece import WordPieceTokenizer
 from tfrec.text_config import TextConfig

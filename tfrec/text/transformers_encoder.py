@@ -2,9 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ from tfrec.text.adapters import add_adapters, train_last_layers
 from tfrec.text.clean import clean_texts
 from tfrec.text.encoder import TextEncoder
 from tfrec.text.tokens import TextTokens
+from tfrec.text.transformers_files import load_model
 from tfrec.text.wordpiece import WordPieceTokenizer
 
 logger = logging.getLogger(__name__)
@@ -62,6 +61,7 @@ class TransformersEncoder(TextEncoder):
         self._tokenizer_json = tokenizer.backend_tokenizer.to_str()
         self._word_piece = word_piece_tokenizer(tokenizer, max_length=max_length)
         self._slow_tokenizer = tokenizer if self._word_piece is None else None
+        _check_vocabulary(model.config, tokenizer, self._word_piece)
         self.tokenizes_in_graph = self._word_piece is not None
         if self._word_piece is not None:
             self.unknown_id = self._word_piece.unknown_id
@@ -135,40 +135,14 @@ def load_transformers_encoder(
     `tf_model.h5`, and the tokenizer (`vocab.txt` or `tokenizer.json`).
 
     Raises:
-        ValueError: The folder does not hold, or the hub does not give, such a model.
+        ValueError: The folder does not hold, or the hub does not give, such a model;
+            its weights are not all there, or not all numbers; its tokenizer has more
+            tokens than the model.
     """
-    path = Path(location)
-    if path.is_dir() and not (path / "config.json").exists():
-        raise ValueError(_not_a_model(location, "`config.json` is missing"))
-    with quiet_transformers() as transformers:
-        try:
-            config = transformers.AutoConfig.from_pretrained(location)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(location)
-            _check_family(config, tokenizer, location)
-            # 32 bits whatever the file holds: processors here know no others.
-            config.torch_dtype = None
-            model = transformers.TFAutoModel.from_pretrained(location, config=config)
-        # TypeError is what the library says of a folder without its tokenizer.
-        except (OSError, ImportError, KeyError, TypeError) as error:
-            raise ValueError(_not_a_model(location, _first_line(error))) from error
-    _drop_pooler(model)
+    model, tokenizer = load_model(location)
     return TransformersEncoder(
         model, tokenizer, max_length=max_length, pooling=pooling, normalize=normalize
     )
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[Any]:
-    """Gives the library with its remarks set aside; it is slow to import."""
-    import transformers
-
-    logging = transformers.utils.logging
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield transformers
-    finally:
-        logging.set_verbosity(verbosity)
 
 
 def word_piece_tokenizer(
@@ -206,21 +180,6 @@ def word_piece_tokenizer(
     )
 
 
-def _check_family(config: Any, tokenizer: Any, location: str) -> None:
-    if getattr(config, "is_encoder_decoder", False):
-        raise ValueError(
-            "`text.model` must be an encoder. Received: "
-            f"{location!r}, of type {config.model_type!r}, which encodes and decodes. "
-            "Choose an encoder, such as a BERT or MiniLM."
-        )
-    if not tokenizer.is_fast:
-        raise ValueError(
-            "`text.model` must have a fast tokenizer (`tokenizer.json`). Received: "
-            f"{location!r} with {type(tokenizer).__name__}. Save the model again with "
-            "its fast tokenizer, or choose another."
-        )
-
-
 def _check_length(config: Any, max_length: int) -> None:
     longest = getattr(config, "max_position_embeddings", None)
     if longest is not None and config.model_type in _POSITIONS_BEHIND_PADDING:
@@ -232,28 +191,20 @@ def _check_length(config: Any, max_length: int) -> None:
         )
 
 
-def _drop_pooler(model: Any) -> None:
-    """Takes BERT's pooler off, whose weights nothing here reads or trains."""
-    for layer in model.layers:
-        if getattr(layer, "pooler", None) is not None:
-            layer.pooler = None
+def _check_vocabulary(
+    config: Any, tokenizer: Any, word_piece: WordPieceTokenizer | None
+) -> None:
+    """Checks that every token has a row of embeddings.
 
-
-def _not_a_model(location: str, reason: str) -> str:
-    if Path(location).is_dir():
-        names = sorted(path.name for path in Path(location).iterdir())
-        fix = f"The folder holds {names}; save model and tokenizer there."
+    Looked up past the last row a token is zeros or an error, by the processor.
+    """
+    if word_piece is None:
+        num_tokens = max(tokenizer.get_vocab().values()) + 1
     else:
-        fix = (
-            "A hub name needs the network when it is first used; without it set a "
-            "folder, `package:<module>/<folder>`, or `text.encoder: scratch`."
+        num_tokens = len(word_piece.vocabulary)  # The graph reads no added tokens.
+    if num_tokens > config.vocab_size:
+        raise ValueError(
+            f"The tokenizer of `text.model` must have at most {config.vocab_size} "
+            f"tokens, the embeddings of the model. Received: {num_tokens}. Take "
+            "`vocab.txt` or `tokenizer.json` from where the weights are from."
         )
-    return (
-        "`text.model` must be a model of Transformers with weights for TensorFlow "
-        f"(`tf_model.h5`, `model.safetensors`) and a tokenizer. Received: {location!r}"
-        f" ({reason}). {fix}"
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
