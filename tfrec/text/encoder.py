@@ -31,11 +31,14 @@ class TextEncoder(tf.keras.layers.Layer):
             vectors, but searches and histories of requests are not read.
         unknown_id: Token that stands for words out of the vocabulary, with [CLS] and
             [SEP] around every text; None for encoders that have no such token.
+        loaded_hash: `encoder_hash` as it was loaded, before anything was trained;
+            None until `build_text_encoder` has set it.
     """
 
     tokenizes_in_graph: bool = True
     pad_id: int = 0
     unknown_id: int | None = None
+    loaded_hash: str | None = None
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ import numpy as np
 
 from tfrec.config import ExperimentConfig
 from tfrec.text.encoder import TextEncoder
+from tfrec.text_config import TextConfig
 
 _MAX_SAMPLE = 2_000  # Texts; their tokens are counted in a fraction of a second.
 _MAX_UNKNOWN_SHARE = 0.2
@@ -44,6 +45,33 @@ def check_reads_requests(config: ExperimentConfig, encoder: TextEncoder) -> bool
         fix,
     )
     return False
+
+
+def check_same_encoder(
+    settings: TextConfig, encoder: TextEncoder, expected_hash: str | None
+) -> None:
+    """Checks that an encoder is the one that models were trained on.
+
+    Args:
+        settings: That the encoder was built from.
+        encoder: As it was loaded.
+        expected_hash: `loaded_hash` of the other; None takes any.
+
+    Raises:
+        ValueError: If it is not: its vectors would mean nothing to the models.
+    """
+    if expected_hash is None or encoder.loaded_hash == expected_hash:
+        return
+    what = settings.encoder
+    if settings.model is not None and what != "scratch":
+        what += f" {settings.model!r}"
+    raise ValueError(
+        f"The text encoder must be the one that the run was trained on, of the hash "
+        f"{expected_hash}. Received: {what} of the hash {encoder.loaded_hash}: its "
+        "files have changed, or the rules of cleaning texts, or the library that reads "
+        "it. Put the files, or the versions in the run's `versions.json`, back, or "
+        "train the run again, under another `name` or `run_dir`."
+    )
 
 
 def warn_of_unknown_tokens(encoder: TextEncoder, texts: Sequence[str]) -> None:

@@ -26,6 +26,7 @@ def build_text_encoder(
         FileNotFoundError: A folder or file is missing.
     """
     encoder = _load(config, texts, scratch_dir)
+    encoder.loaded_hash = encoder.encoder_hash  # Before adapters are put in.
     encoder.set_training(
         config.training,
         num_layers=config.num_trained_layers,

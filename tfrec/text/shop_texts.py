@@ -20,7 +20,11 @@ from tfrec.data.store import (
 from tfrec.schema import NUM_SPECIAL_INDICES, AttributeKind, AttributeSpec, Schema
 from tfrec.text.cache import encode_cached
 from tfrec.text.clean import clean_texts
-from tfrec.text.encoder_checks import check_reads_requests, warn_of_unknown_tokens
+from tfrec.text.encoder_checks import (
+    check_reads_requests,
+    check_same_encoder,
+    warn_of_unknown_tokens,
+)
 from tfrec.text.pseudo_searches import make_pseudo_searches
 from tfrec.text.reader import TextReader
 from tfrec.text.shop_encoder import (
@@ -127,6 +131,7 @@ def load_shop_texts(
     sequences: EventSequences,
     *,
     is_trained: bool = False,
+    expected_hash: str | None = None,
 ) -> ShopTexts | None:
     """Encodes what is not in the cache; None where no text is configured.
 
@@ -136,10 +141,13 @@ def load_shop_texts(
         sequences: All events.
         is_trained: Whether models were trained on what the encoder gave: then none
             is trained in its place.
+        expected_hash: `loaded_hash` of the encoder that models were trained on; None
+            takes any.
 
     Raises:
         FileNotFoundError: If the encoder of trained models is gone.
-        ValueError: If the encoder cannot read what the configuration wants read.
+        ValueError: If the encoder is not the expected one, or cannot read what the
+            configuration wants read.
     """
     settings = config.text
     if settings is None:
@@ -152,6 +160,7 @@ def load_shop_texts(
         no_texts if is_trained else lambda: texts_to_learn(strings, dataset, sequences),
         seed=config.seed,
     )
+    check_same_encoder(settings, encoder, expected_hash)
     reads_requests = check_reads_requests(config, encoder)
     if settings.encoder == "transformers" and not is_trained:
         warn_of_unknown_tokens(encoder, strings)

@@ -29,7 +29,7 @@ from tfrec.run_record import (
     write_json,
     write_run_record,
 )
-from tfrec.text.shop_texts import ShopTexts, load_shop_texts
+from tfrec.text.shop_texts import ShopTexts
 from tfrec.training.callbacks import EpochHook
 from tfrec.training.evaluation import evaluate_run
 from tfrec.training.finetuning import finetune_retrieval
@@ -40,6 +40,7 @@ from tfrec.training.retrieval import (
     compile_retrieval_model,
     train_retrieval,
 )
+from tfrec.training.run_texts import texts_of_trained, texts_to_train_on
 from tfrec.training.strategies import make_strategy
 
 TIMINGS_FILE = "timings.json"
@@ -79,7 +80,7 @@ def train_models(
     tf.keras.utils.set_random_seed(config.seed)
     timings = Timings(config.run_path / TIMINGS_FILE)
     with timings.measure("text"):
-        texts = load_shop_texts(config, dataset, dataset.load_sequences())
+        texts = texts_to_train_on(config, dataset)
     # Again: an encoder that was trained just now has drawn numbers, a kept one has not.
     tf.keras.utils.set_random_seed(config.seed)
     if config.training.mixed_precision:
@@ -126,7 +127,9 @@ def load_recommender(
     """Reads the trained models of a run.
 
     Raises:
-        FileNotFoundError: If the run is not there or not finished.
+        FileNotFoundError: If the run, or its text encoder, is not there, or the run
+            is not finished.
+        ValueError: If the text encoder is another than that of the training.
     """
     run_dir = Path(run_dir)
     if not (run_dir / CONFIG_FILE).is_file():
@@ -138,7 +141,7 @@ def load_recommender(
     config = config.model_copy(update={"run_dir": run_dir})
     dataset = PreparedDataset(config.prepared_path)
     sequences = dataset.load_sequences()
-    texts = load_shop_texts(config, dataset, sequences, is_trained=True)
+    texts = texts_of_trained(config, dataset, sequences)
     item_table = build_item_table(dataset, text=None if texts is None else texts.items)
     stages = [RETRIEVAL] if config.ranking is None else [RETRIEVAL, RANKING]
     for stage in stages:
