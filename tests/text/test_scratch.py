@@ -12,6 +12,7 @@ from tfrec.text.encoder import TextEncoder
 from tfrec.text.masked_language_model import hide_tokens, learning_rate_factor
 from tfrec.text.registry import build_text_encoder
 from tfrec.text.scratch import RECORD_FILE
+from tfrec.text.transformers_encoder import TransformersEncoder
 from tfrec.text.vocabulary import train_vocabulary
 from tfrec.text_config import ScratchEncoderConfig, TextConfig
 
@@ -153,6 +154,41 @@ def test_rare_characters_leave_half_of_the_vocabulary_to_words() -> None:
     vocabulary = train_vocabulary(texts, 100)
     assert len([token for token in vocabulary[5:] if len(token.strip("#")) == 1]) == 50
     assert {"s", "shoe", "shoes"} <= set(vocabulary)
+
+
+THAI = "กขคงจฉ"
+KANA = "カタナヒミ"
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        # 120 characters: unknown as a whole to the tokenizer.
+        pytest.param(THAI * 20, id="Thai"),
+        pytest.param(KANA * 24, id="kana"),
+        pytest.param("x" * 20_000, id="latin"),
+        # 90 characters, which are one piece of 270 bytes.
+        pytest.param(THAI * 15, id="short Thai"),
+        pytest.param(KANA * 18, id="short kana"),
+    ],
+)
+def test_long_words_that_repeat_are_no_pieces(tmp_path: Path, word: str) -> None:
+    texts = [f"red {word}", f"blue {word}", f"{word} shoe"]
+    encoder = build(tmp_path, [*TEXTS, *texts], scratch={"vocabulary_size": 200})
+    assert isinstance(encoder, TransformersEncoder)
+    assert encoder.vocabulary is not None
+    assert {"red", "shoe"} <= set(encoder.vocabulary)
+    assert max(len(piece.encode()) for piece in encoder.vocabulary) <= 256
+    is_known = encoder.unknown_id not in encoder.numpy_tokenize(texts).token_ids
+    assert is_known == (len(word) <= 100)
+    # What is [UNK] as a whole takes no place of what is not.
+    used = any(set(word) & set(piece) for piece in encoder.vocabulary[5:])
+    assert used == is_known
+
+
+def test_long_words_change_nothing_for_others() -> None:
+    plain = train_vocabulary(TEXTS, 60)
+    assert train_vocabulary([*TEXTS, "z" * 101, "y" * 101], 60) == plain
 
 
 def position_embeddings(model: Any) -> np.ndarray:
