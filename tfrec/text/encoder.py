@@ -13,7 +13,7 @@ from tfrec.text.pooling import build_pooling
 from tfrec.text.tokens import TextTokens
 
 # Of `encoder_hash`: goes up with any other change of what encoders give.
-_HASH_VERSION = "2"
+_HASH_VERSION = "3"
 _HASH_LENGTH = 32
 
 
@@ -21,16 +21,18 @@ class TextEncoder(tf.keras.layers.Layer):
     """Encodes texts as vectors.
 
     Texts without words (empty, white space, markup alone) have no real token and
-    become zeros. Subclasses give `tokenize`, or `numpy_tokenize` where that cannot
-    be done in the graph, and `token_states`.
+    become zeros, and so do texts of unknown words alone. Subclasses give `tokenize`,
+    or `numpy_tokenize` where that cannot be done in the graph, and `token_states`.
 
     Attributes:
         text_dim: Width of the vectors.
         max_length: Tokens of one text at most, [CLS] and [SEP] included.
         tokenizes_in_graph: False if texts can only be encoded ahead: then items have
             vectors, but searches and histories of requests are not read.
-        unknown_id: Token that stands for words out of the vocabulary, with [CLS] and
-            [SEP] around every text; None for encoders that have no such token.
+        unknown_id: Token that stands for words out of the vocabulary; None for
+            encoders that have no such token.
+        silent_ids: Tokens that say nothing: that of unknown words, and the marks
+            around a text.
         loaded_hash: `encoder_hash` as it was loaded, before anything was trained;
             None until `build_text_encoder` has set it.
     """
@@ -38,6 +40,7 @@ class TextEncoder(tf.keras.layers.Layer):
     tokenizes_in_graph: bool = True
     pad_id: int = 0
     unknown_id: int | None = None
+    silent_ids: tuple[int, ...] = ()
     loaded_hash: str | None = None
 
     def __init__(
@@ -170,7 +173,7 @@ class TextEncoder(tf.keras.layers.Layer):
         )
 
     def call(self, tokens: TextTokens, training: bool = False) -> tf.Tensor:
-        """Returns float32 `[batch_size, text_dim]`; zeros for texts without words."""
+        """Returns float32 `[batch_size, text_dim]`; zeros where nothing is said."""
         token_ids, padding_mask = tokens
         num_texts = tf.shape(token_ids)[0]
         # Models stumble over empty batches: at least one text of one token.
@@ -184,9 +187,16 @@ class TextEncoder(tf.keras.layers.Layer):
         vectors = tf.cast(self.pool(states, padding_mask), tf.float32)
         if self.normalize:
             vectors = tf.math.l2_normalize(vectors, axis=1)
-        has_words = tf.reduce_any(padding_mask, axis=1, keepdims=True)
-        vectors = tf.where(has_words, vectors, 0.0)[:num_texts]
+        is_said = self.is_said(TextTokens(token_ids, padding_mask))
+        vectors = tf.where(is_said[:, tf.newaxis], vectors, 0.0)[:num_texts]
         return tf.ensure_shape(vectors, [None, self.text_dim])
+
+    def is_said(self, tokens: TextTokens) -> tf.Tensor:
+        """Returns bool `[batch_size]`: True for texts with a word that is known."""
+        token_ids, says = tokens
+        for silent_id in self.silent_ids:
+            says = tf.logical_and(says, tf.not_equal(token_ids, silent_id))
+        return tf.reduce_any(says, axis=1)
 
     def pool(self, states: tf.Tensor, padding_mask: tf.Tensor) -> tf.Tensor:
         """Returns `[batch_size, text_dim]` of the states of the tokens."""

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 # Of a model's configuration: where it came from, not what it computes.
 _ORIGIN_KEYS = ("_name_or_path", "transformers_version", "architectures", "torch_dtype")
 
-
+_SPACE_PIECE = "▁"  # Of SentencePiece.
 # RoBERTa and its relatives count positions from behind that of the padding.
 _POSITIONS_BEHIND_PADDING = frozenset(
     ("camembert", "longformer", "mpnet", "roberta", "roberta-prelayernorm")
@@ -65,6 +65,10 @@ class TransformersEncoder(TextEncoder):
         self.tokenizes_in_graph = self._word_piece is not None
         if self._word_piece is not None:
             self.unknown_id = self._word_piece.unknown_id
+            self.silent_ids = self._word_piece.silent_ids
+        else:
+            self.unknown_id = tokenizer.unk_token_id
+            self.silent_ids = _silent_ids(tokenizer)
         self.pad_id = tokenizer.pad_token_id or 0
 
     @property
@@ -178,6 +182,15 @@ def word_piece_tokenizer(
         suffix_indicator=model["continuing_subword_prefix"],
         max_characters_per_word=model["max_input_chars_per_word"],
     )
+
+
+def _silent_ids(tokenizer: Any) -> tuple[int, ...]:
+    """Returns the special tokens, and SentencePiece's mark of a space, if it has one.
+
+    It stands alone before an unknown word.
+    """
+    space = tokenizer.get_vocab().get(_SPACE_PIECE)
+    return (*tokenizer.all_special_ids, *(() if space is None else (space,)))
 
 
 def _check_length(config: Any, max_length: int) -> None:

@@ -60,6 +60,7 @@ class WordPieceTokenizer(tf.Module):
             self._id_of(token)
             for token in (cls_token, sep_token, pad_token, unknown_token)
         )
+        self.silent_ids = (self.unknown_id, self._cls_id, self._sep_id)
         self._max_characters = max_characters_per_word
         self._word_piece = tf_text.FastWordpieceTokenizer(
             vocab=list(vocabulary),
