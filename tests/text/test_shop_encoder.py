@@ -170,3 +170,19 @@ def test_a_budget_below_the_length_of_a_text_is_refused() -> None:
         TextConfig(
             encoder="scratch", sequence="single", sequence_tokens=8, max_length=12
         )
+
+
+@pytest.mark.parametrize("encoder", ["word_vectors", "transformers", "scratch"])
+def test_training_without_any_title_is_warned_of_whatever_the_encoder(
+    asked: Asked, tmp_path: Path, caplog: pytest.LogCaptureFixture, encoder: str
+) -> None:
+    empty = dataset(tmp_path)
+    empty.items = pa.table({"item_id": list("abcd"), "title": [None, None, "", ""]})
+    values = config().model_dump(mode="json")
+    values["text"] |= {"encoder": encoder, "model": TextConfig().model}
+    settings = ExperimentConfig.model_validate(values)
+    load_shop_texts(settings, empty, sequences())
+    assert "No item has a text" in caplog.text
+    caplog.clear()
+    load_shop_texts(settings, dataset(tmp_path), sequences())  # With titles.
+    assert not caplog.records

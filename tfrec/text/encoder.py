@@ -191,6 +191,16 @@ class TextEncoder(tf.keras.layers.Layer):
         vectors = tf.where(is_said[:, tf.newaxis], vectors, 0.0)[:num_texts]
         return tf.ensure_shape(vectors, [None, self.text_dim])
 
+    def count_words(self, texts: Sequence[str]) -> tuple[int, int]:
+        """Returns how many words, or pieces, texts have, and how many are unknown."""
+        token_ids, padding_mask = self.numpy_tokenize(texts)
+        is_unknown = np.zeros_like(padding_mask)
+        if self.unknown_id is not None:
+            is_unknown = padding_mask & (token_ids == self.unknown_id)
+        is_known = padding_mask & ~np.isin(token_ids, tuple(self.silent_ids))
+        num_unknown = int(is_unknown.sum())
+        return int(is_known.sum()) + num_unknown, num_unknown
+
     def is_said(self, tokens: TextTokens) -> tf.Tensor:
         """Returns bool `[batch_size]`: True for texts with a word that is known."""
         token_ids, says = tokens

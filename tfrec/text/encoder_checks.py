@@ -3,14 +3,15 @@
 import logging
 from collections.abc import Sequence
 
-import numpy as np
+import tensorflow as tf
 
 from tfrec.config import ExperimentConfig
 from tfrec.text.encoder import TextEncoder
+from tfrec.text.tokens import TextTokens
 from tfrec.text_config import TextConfig
 
 _MAX_SAMPLE = 2_000  # Texts; their tokens are counted in a fraction of a second.
-_MAX_UNKNOWN_SHARE = 0.2
+_MAX_UNKNOWN_SHARE = 0.2  # Of words, and of texts.
 
 logger = logging.getLogger(__name__)
 
@@ -74,28 +75,46 @@ def check_same_encoder(
     )
 
 
-def warn_of_unknown_tokens(encoder: TextEncoder, texts: Sequence[str]) -> None:
-    """Warns where a large share of the tokens of item texts are [UNK]."""
+def warn_of_unread_texts(encoder: TextEncoder, texts: Sequence[str]) -> None:
+    """Warns where a large share of item texts, or of their words, is not read.
+
+    Args:
+        encoder: As it was loaded.
+        texts: Of items; "" where there is none. Of many a sample is looked at.
+    """
     said = sorted({text for text in texts if text})
-    sample = said[:: max(-(-len(said) // _MAX_SAMPLE), 1)]
-    share = unknown_share(encoder, sample)
-    if share > _MAX_UNKNOWN_SHARE:
+    if not said:
         logger.warning(
-            "%.0f %% of the tokens of item texts are [UNK]: the model does not know "
-            "these words or characters, and reads nothing where they stand. Set "
-            "`text.encoder=scratch`, or `text.model` to one of the shop's language.",
-            100 * share,
+            "No item has a text: all fields of `text.fields` are empty, so the text "
+            "encoder reads nothing of the catalogue. Map `data.item_columns.title`, "
+            "name other `text.fields`, or leave `text` out."
+        )
+        return
+    sample = said[:: max(-(-len(said) // _MAX_SAMPLE), 1)]
+    of_words, of_texts = unknown_share(encoder, sample), unread_share(encoder, sample)
+    if max(of_words, of_texts) > _MAX_UNKNOWN_SHARE:
+        logger.warning(
+            "%.0f %% of the words of item texts are unknown to the text encoder, and "
+            "%.0f %% of the texts hold none that it knows: those become zeros, as if "
+            "there were no text. Set `text.encoder=scratch`, or `text.model` to one of "
+            "the shop's language.",
+            100 * of_words,
+            100 * of_texts,
         )
 
 
 def unknown_share(encoder: TextEncoder, texts: Sequence[str]) -> float:
-    """Returns the share of unknown ones among the tokens that are no end marks.
+    """Returns the share of unknown ones among the words, or pieces, of texts.
 
-    0 for encoders that have no token for what they do not know.
+    0 for encoders that do not tell what they do not know.
     """
-    if encoder.unknown_id is None or not texts:
+    num_words, num_unknown = encoder.count_words(texts) if texts else (0, 0)
+    return num_unknown / max(num_words, 1)
+
+
+def unread_share(encoder: TextEncoder, texts: Sequence[str]) -> float:
+    """Returns the share of the texts that the encoder makes zeros of."""
+    if not texts:
         return 0.0
-    token_ids, padding_mask = encoder.numpy_tokenize(texts)
-    num_tokens = padding_mask.sum() - 2 * padding_mask.any(axis=1).sum()
-    num_unknown = np.sum((token_ids == encoder.unknown_id) & padding_mask)
-    return float(num_unknown / max(num_tokens, 1))
+    tokens = TextTokens(*map(tf.constant, encoder.numpy_tokenize(texts)))
+    return 1.0 - float(encoder.is_said(tokens).numpy().mean())

@@ -23,7 +23,7 @@ from tfrec.text.clean import clean_texts
 from tfrec.text.encoder_checks import (
     check_reads_requests,
     check_same_encoder,
-    warn_of_unknown_tokens,
+    warn_of_unread_texts,
 )
 from tfrec.text.pseudo_searches import make_pseudo_searches
 from tfrec.text.reader import TextReader
@@ -162,8 +162,8 @@ def load_shop_texts(
     )
     check_same_encoder(settings, encoder, expected_hash)
     reads_requests = check_reads_requests(config, encoder)
-    if settings.encoder == "transformers" and not is_trained:
-        warn_of_unknown_tokens(encoder, strings)
+    if not is_trained:
+        warn_of_unread_texts(encoder, strings)
     reader = TextReader(encoder, strings, reads_histories=settings.sequence == "single")
 
     def encode(wanted: Sequence[str], what: str) -> np.ndarray:

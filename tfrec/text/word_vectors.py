@@ -1,8 +1,9 @@
 """Static word vectors with a weighted mean: the light encoder."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +15,7 @@ from tfrec.text.words import split_words
 
 # `a` of SIF: words more frequent than it are damped. The paper's middle value.
 _FREQUENT = 1e-3
+_WORD = r".*[\p{L}\p{N}].*"  # Not a mark or an emoji.
 _PAD_ROW = np.zeros(1, np.float32)
 
 
@@ -85,12 +87,22 @@ class WordVectorEncoder(TextEncoder):
 
     def tokenize(self, texts: tf.Tensor) -> TextTokens:
         """Looks up the words of string `[batch_size]`; ids are rows of vectors."""
-        words = split_words(texts, lower_case=True, strip_accents=False)
-        rows = tf.ragged.map_flat_values(self._rows.lookup, words)
+        rows = tf.ragged.map_flat_values(self._rows.lookup, _split(texts))
         rows = tf.ragged.boolean_mask(rows, rows > 0)[:, : self.max_length]
         token_ids = rows.to_tensor()
         num_tokens = tf.shape(token_ids)[1]
         return TextTokens(token_ids, tf.sequence_mask(rows.row_lengths(), num_tokens))
+
+    def count_words(self, texts: Sequence[str]) -> tuple[int, int]:
+        """Returns how many words texts have, and how many have no vector.
+
+        Marks are no words here: few files hold all of them, and they say little.
+        """
+        encoded = [text.encode("utf-8", "replace") for text in texts]
+        words = _split(tf.constant(encoded, tf.string, [len(texts)])).flat_values
+        words = tf.boolean_mask(words, tf.strings.regex_full_match(words, _WORD))
+        is_unknown = self._rows.lookup(words) == 0
+        return len(words), int(tf.math.count_nonzero(is_unknown))
 
     def token_states(
         self, token_ids: tf.Tensor, padding_mask: tf.Tensor, training: bool
@@ -98,6 +110,10 @@ class WordVectorEncoder(TextEncoder):
         """Returns the vectors of the words times their weights."""
         vectors = tf.cast(tf.gather(self._vectors, token_ids), tf.float32)
         return vectors * tf.gather(self._word_weights, token_ids)[:, :, tf.newaxis]
+
+
+def _split(texts: tf.Tensor) -> Any:
+    return split_words(texts, lower_case=True, strip_accents=False)
 
 
 def word_weights(num_words: int, weighting: str) -> np.ndarray:
