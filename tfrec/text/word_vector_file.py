@@ -2,7 +2,10 @@
 
 import codecs
 import gzip
-from collections.abc import Iterator
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +14,8 @@ from rich.console import Console
 from rich.progress import wrap_file
 
 _FIRST_CAPACITY = 4_096  # Rows; doubled whenever they are full.
+_FIRST_LINES = 100  # They tell how many numbers a line has.
+_NUMBER = re.compile(rb"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 class WordVectors(NamedTuple):
@@ -28,20 +33,23 @@ class WordVectors(NamedTuple):
 def read_word_vectors(path: Path) -> WordVectors:
     """Reads a file, `.gz` or plain, with or without a line of counts at its start.
 
+    Words may hold spaces, as some of GloVe do. How many numbers a line has is what
+    the line of counts says, or else most of the first lines.
+
     Raises:
-        ValueError: A line is cut off, too long or no numbers; tells which.
+        ValueError: The file is empty, or a line is cut off, too long or no numbers;
+            tells which.
     """
     words: dict[str, None] = {}
     vectors = np.empty((0, 0), np.float32)
-    num_expected, num_lines, text_dim = None, 0, 0
-    for number, line in enumerate(_lines(path), start=1):
-        if number == 1 and (header := _header(line)) is not None:
-            num_expected, text_dim = header
-            continue
-        if not line:
-            continue  # Such as the last one.
-        if not text_dim:
-            text_dim = _dim_of_first_line(path, line)
+    lines = _lines(path)
+    first = list(itertools.islice(lines, _FIRST_LINES))
+    header = _header(first[0]) if first else None
+    num_expected, text_dim = header or (None, _dim_of_most(path, first))
+    num_lines = 0
+    for number, line in enumerate(itertools.chain(first, lines), start=1):
+        if not line or (number == 1 and header is not None):
+            continue  # An empty one is such as the last.
         word, vector = _parse(path, number, line, text_dim)
         num_lines += 1
         if word in words:
@@ -83,19 +91,33 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 def _header(line: bytes) -> tuple[int, int] | None:
     parts = line.split()
-    if len(parts) == 2 and all(part.isdigit() for part in parts):
+    if len(parts) == 2 and all(part.isdigit() for part in parts) and int(parts[1]):
         return int(parts[0]), int(parts[1])
     return None
 
 
-def _dim_of_first_line(path: Path, line: bytes) -> int:
-    num_values = len(line.split(b" ")) - 1
+def _dim_of_most(path: Path, lines: Sequence[bytes]) -> int:
+    """Returns how many numbers end most of the lines; of two alike, the earlier."""
+    said = [line for line in lines if line]
+    if not said:
+        raise ValueError(
+            "`text.model` must be word vectors, a word and its numbers a line. "
+            f"Received: {path}, which is empty. Download it again, or set another."
+        )
+    ((num_values, _),) = Counter(map(_num_numbers_at_end, said)).most_common(1)
     if num_values < 1:
         raise ValueError(
             "`text.model` must be word vectors in text format, a word and its numbers "
-            f"a line. Received: {path}, whose first line is {line[:60]!r}. Convert it."
+            f"a line. Received: {path}, whose first line is {said[0][:60]!r}. Convert "
+            "it."
         )
     return num_values
+
+
+def _num_numbers_at_end(line: bytes) -> int:
+    values = line.split(b" ")[1:]  # What comes first is a word, whatever it looks like.
+    numbers = itertools.takewhile(_NUMBER.fullmatch, reversed(values))
+    return sum(1 for _ in numbers)
 
 
 def _parse(
@@ -107,13 +129,17 @@ def _parse(
         vector = np.asarray(parts[1:]).astype(np.float32)
     except ValueError:
         vector = np.empty(0, np.float32)
-    if len(vector) != text_dim or not np.isfinite(vector).all():
+    # A word that ends in a number is a number too many: words of GloVe do not.
+    word = parts[0].strip(b" ")
+    is_long = b" " in word and _NUMBER.fullmatch(word.rpartition(b" ")[2])
+    if len(vector) != text_dim or is_long or not np.isfinite(vector).all():
         raise ValueError(
             f"Line {number} of {path} must be a word and {text_dim} numbers. Received: "
             f"{line[:40]!r} of {len(line.split(b' ')) - 1} values. The file may be cut "
-            "off: download it again, or set `text.model` to another."
+            "off, or its first line wrong: download it again, or set `text.model` to "
+            "another. Words of several parts may not end in a number; join them by `_`."
         )
-    return parts[0].decode("utf-8", "replace").lower(), vector
+    return word.decode("utf-8", "replace").lower(), vector
 
 
 def _check_complete(path: Path, num_expected: int | None, num_lines: int) -> None:
