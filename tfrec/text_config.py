@@ -102,7 +102,8 @@ class TextConfig(FrozenConfig):
     sequence: Literal["none", "multi", "single"] = Field(
         "none",
         description="Beside the events themselves the query reads: `multi`, the "
-        "texts of all past items, pooled; `single`, the newest titles as one text.",
+        "texts of all past items, pooled; `single`, the newest titles as one text, "
+        "trained on one text a user and split, before the last target.",
     )
     sequence_pooling: Literal["mean", "concat", "attention"] = Field(
         "attention", description="Of `multi`: how the texts of events become one."
