@@ -270,40 +270,6 @@ def test_every_two_fields_meet_in_the_bilinear_fusion():
     )
 
 
-def test_additive_is_item_features_by_item_weights_plus_user_features_by_user_weights():
-    fusion, (fields, numbers) = make("additive"), inputs()
-    of_item = ("candidate", "item_brand")
-    shopper = [name for name in WIDTHS if name not in of_item]
-    f = np.concatenate(
-        [normalised(fusion.norm, arrays(fields, *shopper)), numbers], axis=-1
-    )
-    g = normalised(fusion.shopper_norm, arrays(fields, *of_item))
-    item_kernel, item_bias = fusion.item_weights.get_weights()
-    user_kernel, user_bias = fusion.user_weights.get_weights()
-    for row, column in np.ndindex(2, 3):
-        item, query = fields["candidate"][row, column], fields["query"][row, 0]
-        w = (item.numpy() @ item_kernel + item_bias).reshape(NUM_HEADS, -1)
-        x = (query.numpy() @ user_kernel + user_bias).reshape(NUM_HEADS, -1)
-        expected = w @ f[row, column] + x @ g[row, column]
-        np.testing.assert_allclose(
-            fusion(fields, numbers)[row, column], expected, rtol=1e-3, atol=1e-4
-        )
-
-
-def test_what_all_candidates_share_cancels_in_the_softmax_over_them():
-    fusion, (fields, numbers) = make("additive"), inputs()
-    shop = {**fields, "context_device": fields["context_device"] + 1.0}
-    # The norm mixes fields: without it the context stands alone.
-    setattr(fusion, "shopper_norm", tf.identity)  # noqa: B010
-    before, after = fusion(fields, numbers).numpy(), fusion(shop, numbers).numpy()
-    assert np.abs(after - before).max() > 1e-2
-    np.testing.assert_allclose(
-        softmax(np.moveaxis(after, 1, 2)),
-        softmax(np.moveaxis(before, 1, 2)),
-        rtol=1e-4,
-    )
-
-
 @pytest.mark.parametrize("name", ["weighted", "additive"])
 def test_a_missing_query_is_named(name: str):
     fusion = build_fusion(RankingConfig.model_validate({"fusion": name}), num_heads=1)

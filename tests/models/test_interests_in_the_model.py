@@ -19,7 +19,7 @@ from tests.models.toys import (
     toy_sequences,
 )
 from tests.synthetic import make_sequences
-from tfrec.config import RetrievalConfig, SequenceEncoderName
+from tfrec.config import RankingConfig, RetrievalConfig, SequenceEncoderName
 from tfrec.features.item_table import ItemTable
 from tfrec.models.ranking_model import RankingInputs
 from tfrec.models.recommender import TrainedRecommender
@@ -169,6 +169,28 @@ def test_ranking_compares_a_candidate_with_the_interest_that_retrieves_it(model)
     ]
     np.testing.assert_allclose(ranked.scores[0], one_by_one, atol=1e-5)
     assert recommender.forecast(past).expected_items.keys() == set(SCHEMA.heads)
+
+
+@pytest.mark.parametrize(
+    "fusion", get_args(RankingConfig.model_fields["fusion"].annotation)
+)
+def test_the_order_of_candidates_does_not_change_their_scores(model, fusion):
+    ranking = make_ranking_model(fusion=fusion)
+    recommender = TrainedRecommender(model, ranking, num_candidates=NUM_ITEMS)
+    ranking.items.assign(model.item_vectors())
+    past, index = request([[3, 4, 8]]), tf.range(2, NUM_ITEMS + 2)[tf.newaxis]
+    encoded = recommender.encode(past)
+    scores = recommender.scores_of(encoded)
+    inputs = RankingInputs(past, encoded.embeddings, index, scores)
+    queries = ranking.fields(inputs)[0]["query"].numpy()[0]
+    assert len(np.unique(queries, axis=0)) > 1, "one interest does it all"
+    order = np.argsort(queries[:, 0])  # First and last are of different interests.
+    index, scores = (tf.gather(part, order, axis=1) for part in (index, scores))
+    forth = recommender.rank(past, index, scores, encoded=encoded).scores
+    back = recommender.rank(
+        past, index[:, ::-1], scores[:, ::-1], encoded=encoded
+    ).scores
+    np.testing.assert_allclose(back[:, ::-1], forth, rtol=1e-4)
 
 
 def test_a_search_turns_every_interest_towards_its_words():

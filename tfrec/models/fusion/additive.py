@@ -30,7 +30,9 @@ class AdditiveFusion(Fusion):
 
     Item weights come from the item's vector and user weights from the query, so
     that cold items and new shoppers have theirs. W, A, X and B are learned, one set
-    a head, and start at 0.
+    a head, and start at 0. Of several interests (`retrieval.num_interests`) the
+    query is that of the interest nearest to the candidate: X_u is then X_u(i), and
+    candidates of one interest share it.
 
     It is a score-level fusion: s are the *logits* of the heads, and no dense layer
     comes behind it. The model adds a log p_retrieval(i), one more number of f_t
@@ -45,8 +47,9 @@ class AdditiveFusion(Fusion):
     parts of `query` and `context_*` neither change the order nor learn from it. They
     say how likely *anything* is clicked, which the pointwise loss and the
     probabilities need. The parts that differ by candidate (`match`, `attended`,
-    `last_met`, `times_met`) order. Only there does a list's other candidates'
-    score enter: s(i) itself depends on candidate i alone.
+    `last_met`, `times_met`, and of several interests all of X_u(i)) order. Only there
+    does a list's other candidates' score enter: s(i) itself depends on candidate i
+    alone.
 
     Arguments and shapes are those of `Fusion`, and:
 
@@ -105,8 +108,7 @@ class AdditiveFusion(Fusion):
             self.item_weights = self._weights(width_of(of_item))
             self.user_weights = self._weights(width_of(of_shopper))
         item_logits = self._score(of_item, self.item_weights(fields[CANDIDATE]))
-        # The query is the same for all candidates: so are its weights.
-        user_weights = self.user_weights(fields[QUERY][:, :1])
+        user_weights = self.user_weights(_distinct(fields[QUERY]))
         return item_logits + self._score(of_shopper, user_weights)
 
     def get_config(self) -> dict[str, Any]:
@@ -123,3 +125,19 @@ class AdditiveFusion(Fusion):
         return tf.stack(
             [tf.reduce_sum(features * part, axis=-1) for part in parts], axis=-1
         )
+
+
+def _distinct(query: tf.Tensor) -> tf.Tensor:
+    """Returns the queries that user weights are made of, as few as will do.
+
+    With one interest all candidates of a request have the same query: its weights are
+    then made once a request in place of once a candidate, which is most of their cost.
+
+    Args:
+        query: float `[batch_size, num_candidates, dim]`.
+
+    Returns:
+        float `[batch_size, 1, dim]` if every request has one query, else `query`.
+    """
+    is_shared = tf.reduce_all(query == query[:, :1])
+    return query[:, : tf.where(is_shared, 1, tf.shape(query)[1])]
