@@ -120,7 +120,7 @@ def _head(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     measured = [seed.get("metrics", {}) for seed in seeds]
     names = [n for n in measured[0] if all(n in metrics for metrics in measured)]
     return {
-        "population": seeds[0]["population"],
+        "population": " or ".join(sorted({seed["population"] for seed in seeds})),
         "calibrators": sorted({seed["calibrator"] for seed in seeds}),
         "num_events": [seed.get("num_events", 0) for seed in seeds],
         "num_candidates": [seed.get("num_candidates", 0) for seed in seeds],

@@ -23,6 +23,7 @@ from tfrec.training.calibration import fit_calibration
 from tfrec.training.calibrators import affordable_kind
 from tfrec.training.head_lists import (
     Lists,
+    Population,
     find_evaluation_lists,
     predict,
     slice_index,
@@ -30,6 +31,13 @@ from tfrec.training.head_lists import (
 from tfrec.training.run import load_recommender, train
 
 pytestmark = pytest.mark.slow
+
+POPULATIONS: dict[str, Population] = {
+    "view": "retrieved",
+    "click": "shown",
+    "cart": "shown",
+    "purchase": "shown",
+}
 
 
 class Run(NamedTuple):
@@ -61,12 +69,8 @@ def curves(run: Run) -> np.ndarray:
 def test_every_head_is_calibrated_on_lists_that_it_is_about(run):
     found = json.loads((run.path / "ranking/finished.json").read_text())
     about = found["calibration"]
-    assert {h: a["population"] for h, a in about.items()} == {
-        "view": "retrieved",
-        "click": "shown",
-        "cart": "shown",
-        "purchase": "shown",
-    }
+    assert {h: a["population"] for h, a in about.items()} == POPULATIONS
+    assert found["populations"] == POPULATIONS
     assert about["view"]["kind"] == affordable_kind("isotonic", about["view"]["events"])
     assert about["view"]["log_loss"] < about["view"]["log_loss_before"]
     # One head is the order: no list changes.
@@ -169,7 +173,9 @@ def test_graph_says_of_lists_what_numpy_fitted(run, kind):
     kept = [v.numpy() for v in ranking.calibration.weights]
     sequences = run.dataset.load_sequences()
     try:
-        about = fit_calibration(run.config, settings, sequences, ranking, lists)
+        about = fit_calibration(
+            run.config, settings, sequences, ranking, lists, populations=POPULATIONS
+        )
         found = predict(ranking, sequences, lists["retrieved"], max_history_length=8)
     finally:
         for variable, value in zip(ranking.calibration.weights, kept, strict=True):
@@ -199,7 +205,13 @@ def test_the_level_is_that_of_all_lists_and_of_each_slice(run, monkeypatch):
     kept = [v.numpy() for v in ranking.calibration.weights]
     try:
         about = fit_calibration(
-            config, settings, sequences, ranking, some, all_lists=all_lists
+            config,
+            settings,
+            sequences,
+            ranking,
+            some,
+            populations=POPULATIONS,
+            all_lists=all_lists,
         )
         found = predict(ranking, sequences, some["retrieved"], max_history_length=8)
     finally:
@@ -237,6 +249,7 @@ def test_without_calibration_nothing_is_fitted(shop, tmp_path):
     )
     finished = json.loads((path / "ranking/finished.json").read_text())
     assert not {"calibration", "calibrated_order"} & set(finished)
+    assert finished["populations"] == POPULATIONS
     recommender, _, _ = load_recommender(path)
     assert recommender.ranking is not None
     assert recommender.ranking.calibration is None

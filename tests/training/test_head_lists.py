@@ -7,11 +7,10 @@ from tests.training.test_mining import configure, recommender, shop_sequences
 from tests.training.test_ranking_validation import lists_of
 from tfrec.data.store import TEST, VALIDATION, Impressions
 from tfrec.training.head_lists import (
-    Lists,
     best_propensity,
     counted_cells,
+    find_populations,
     head_cells,
-    population_of,
 )
 from tfrec.training.mining import impression_lists, mine_candidates
 from tfrec.training.ranking_lists import RankingLists
@@ -21,12 +20,18 @@ def some_lists() -> RankingLists:
     return lists_of([[3.0, 2.0, 1.0]] * 2, [[0, 1, 0], [0, 0, 0]], [1, 1])
 
 
-def test_a_head_is_about_lists_if_it_needs_one_and_the_log_has_them():
-    both: Lists = {"retrieved": some_lists(), "shown": some_lists()}
-    one: Lists = {"retrieved": some_lists()}
-    assert population_of("view", both, ("view",)) == "retrieved"
-    assert population_of("click", both, ("view",)) == "shown"
-    assert population_of("click", one, ("view",)) == "retrieved"
+def test_a_head_is_about_shown_lists_if_it_is_no_target_and_they_teach_it(tmp_path):
+    config = configure(tmp_path)  # Views are the target; carts are the other head.
+    lists = some_lists()
+    lists = replace(lists, labels=np.zeros((2, 3, 2), np.int8))
+    retrieved = {"view": "retrieved", "cart": "retrieved"}
+    assert find_populations(config, []) == retrieved
+    assert find_populations(config, [lists]) == retrieved  # Nothing was put into it.
+    lists.labels[0, 1] = [-1, 1]
+    shown = {"view": "retrieved", "cart": "shown"}
+    assert find_populations(config, [lists]) == shown
+    lists.candidate_index[0, 1] = 0  # An unknown item teaches nothing.
+    assert find_populations(config, [lists]) == retrieved
 
 
 def test_padding_and_what_a_list_was_filled_up_with_does_not_count():

@@ -1,6 +1,7 @@
 """Fits the calibration of a trained ranking model to lists of the validation split."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -26,7 +27,6 @@ from tfrec.training.head_lists import (
     counted_cells,
     head_cells,
     outcome_labels,
-    population_of,
     predict,
     slice_index,
 )
@@ -42,11 +42,12 @@ def fit_calibration(
     model: RankingModel,
     lists: Lists,
     *,
+    populations: Mapping[str, Population],
     all_lists: Lists | None = None,
 ) -> dict[str, Any]:
     """Sets the curves of a trained model.
 
-    Every head is fitted to the lists that it is about, see `population_of`: as they
+    Every head is fitted to the lists that it is about, see `find_populations`: as they
     are served (retrieved for held-out users, whether their target was among them or
     not) or as they were shown. What the model says of users that it was trained on is
     too sure, so the form of a curve is fitted to the others. How often an event
@@ -59,6 +60,7 @@ def fit_calibration(
         sequences: All events.
         model: Trained; it gets the curves.
         lists: Of users that were not trained on.
+        populations: Per head the lists that it is about; of those in `lists`.
         all_lists: The same of all users; None: there are no others.
 
     Returns:
@@ -71,12 +73,9 @@ def fit_calibration(
         return {}
     schema = config.experiment_schema
     types = schema.head_event_types or schema.target_event_types
-    found: dict[str, Population] = {
-        head: population_of(head, lists, schema.target_event_types) for head in types
-    }
     samples: dict[Population, _Samples] = {}
     outcomes: dict[Population, _ListOutcomes] = {}
-    for name in set(found.values()):
+    for name in set(populations.values()):
         everybody = (all_lists or lists)[name]
         counted = partial(
             counted_cells,
@@ -88,18 +87,18 @@ def fit_calibration(
         samples[name] = _Samples(config, sequences, model, lists[name], own)
     report, curves = {}, []
     for h, head in enumerate(types):
-        logits, labels, slices = samples[found[head]].of_head(h)
+        logits, labels, slices = samples[populations[head]].of_head(h)
         fitted = _fit_head(
             settings.calibration,
             logits,
             labels,
             slices,
             calibration,
-            outcomes=outcomes[found[head]].of_head(h),
+            outcomes=outcomes[populations[head]].of_head(h),
         )
         curves.append(fitted)
         about = _describe(fitted, logits, labels, slices)
-        report[head] = {"population": found[head], **about}
+        report[head] = {"population": populations[head], **about}
         if fitted.common.kind in ("identity", "shift"):
             _warn_few(head, labels)
     _assign(calibration, curves)

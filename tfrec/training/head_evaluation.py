@@ -18,12 +18,13 @@ from tfrec.models.recommender import TrainedRecommender
 from tfrec.ranking_config import SHOPPER
 from tfrec.schema import NUM_SPECIAL_INDICES, AttributeKind
 from tfrec.training.head_lists import (
+    Lists,
     Population,
     counted_cells,
     find_evaluation_lists,
+    find_populations,
     head_cells,
     outcome_labels,
-    population_of,
     predict,
 )
 from tfrec.training.later_events import add_dwell
@@ -67,19 +68,20 @@ def evaluate_heads(
         max_lists=config.evaluation.max_validation_queries,
     )
     types = schema.head_event_types or schema.target_event_types
-    found: dict[str, Population] = {
-        h: population_of(h, lists, schema.target_event_types) for h in types
-    }
+    found = _populations(config, lists)
     samples: dict[Population, _Sample] = {
         name: _Sample(config, settings, dataset, model, lists=lists[name])
         for name in set(found.values())
+        if name in lists
     }
-    if oracle is not None and len(schema.target_event_types) == 1:
-        samples["retrieved"].add_truth(oracle)
+    truth_of = samples.get("retrieved") if len(schema.target_event_types) == 1 else None
+    if oracle is not None and truth_of is not None:
+        truth_of.add_truth(oracle)
     heads = {}
     for h, head in enumerate(types):
         is_target = head in schema.target_event_types
-        outcomes = samples[found[head]].outcomes(h, knows_truth=is_target)
+        sample = samples.get(found[head])
+        outcomes = sample.outcomes(h, knows_truth=is_target) if sample else None
         measured = _measure_head(config, head, outcomes)
         heads[head] = {"population": found[head], **measured}
     dwell = {}
@@ -100,10 +102,11 @@ def evaluate_heads(
 
 
 def _measure_head(
-    config: ExperimentConfig, head: str, outcomes: HeadOutcomes
+    config: ExperimentConfig, head: str, outcomes: HeadOutcomes | None
 ) -> dict[str, Any]:
-    kind = _read_calibration(config).get(head, {}).get("kind", "none")
-    if not len(outcomes.labels):
+    calibration = _read_finished(config).get("calibration", {})
+    kind = calibration.get(head, {}).get("kind", "none")
+    if outcomes is None or not len(outcomes.labels):  # Nothing was shown, say.
         return {"calibrator": kind}
     num_bootstrap = config.evaluation.num_bootstrap
     report = head_report(outcomes, num_bootstrap=num_bootstrap, seed=config.seed)
@@ -209,9 +212,18 @@ def _by_value(values: np.ndarray, tokens: Sequence[str]) -> dict[str, np.ndarray
     }
 
 
-def _read_calibration(config: ExperimentConfig) -> dict[str, Any]:
-    """Reads how the heads of a run were calibrated; empty where it says nothing."""
+def _populations(config: ExperimentConfig, lists: Lists) -> dict[str, Population]:
+    """Returns per head the lists that it was trained for.
+
+    Runs of earlier versions do not tell: then the lists of the split do.
+    """
+    shown = [lists["shown"]] if "shown" in lists else []
+    return find_populations(config, shown) | _read_finished(config).get(
+        "populations", {}
+    )
+
+
+def _read_finished(config: ExperimentConfig) -> dict[str, Any]:
+    """Reads what training says of the ranking model; empty where it says nothing."""
     path = config.run_path / _FINISHED
-    if not path.is_file():
-        return {}
-    return json.loads(path.read_text()).get("calibration", {})
+    return json.loads(path.read_text()) if path.is_file() else {}

@@ -11,6 +11,7 @@ from tfrec.data.store import EventSequences, PreparedDataset
 from tfrec.models.funnel import funnel_labels
 from tfrec.models.ranking_model import UNDEFINED_LABEL, RankingBatch, RankingModel
 from tfrec.models.recommender import TrainedRecommender
+from tfrec.training.list_sources import happened
 from tfrec.training.mining import impression_lists, mine_candidates
 from tfrec.training.ranking_batches import batch_spec, make_batch
 from tfrec.training.ranking_lists import RankingLists
@@ -38,20 +39,28 @@ class Predictions(NamedTuple):
     log_dwell: np.ndarray
 
 
-def population_of(head: str, lists: Lists, targets: tuple[str, ...]) -> Population:
-    """Returns of which candidates a head gives the probability.
+def find_populations(
+    config: ExperimentConfig, shown: list[RankingLists]
+) -> dict[str, Population]:
+    """Returns of which candidates each head gives the probability.
 
     `retrieved`: P(event | the candidate was retrieved for the request), over all
     requests, also those whose target was not retrieved. So it is for target event
-    types, and for all where the log has no lists. `shown`: P(event | the candidate was
-    shown), for the others: a click needs a list to be made in.
+    types, and for all that shown lists do not teach: the log has none, none of their
+    items is known, or the event never followed through one. `shown`: P(event | the
+    candidate was shown), for the others: a click needs a list to be made in.
 
     Args:
-        head: Event type.
-        lists: The lists there are.
-        targets: Target event types.
+        config: Of the experiment.
+        shown: The shown lists that are learned from; empty where there are none.
     """
-    return "retrieved" if head in targets or "shown" not in lists else "shown"
+    schema = config.experiment_schema
+    heads = schema.head_event_types or schema.target_event_types
+    is_taught = happened(shown, num_heads=len(heads))
+    return {
+        head: "shown" if taught and head in schema.shown_head_types else "retrieved"
+        for head, taught in zip(heads, is_taught, strict=True)
+    }
 
 
 def find_evaluation_lists(
@@ -62,7 +71,7 @@ def find_evaluation_lists(
     split: int,
     max_lists: int,
 ) -> Lists:
-    """Returns lists of a split as they are served, and as they were shown.
+    """Returns lists of a split as they are served, and those shown, if any were.
 
     Args:
         config: Of the experiment.
@@ -79,7 +88,7 @@ def find_evaluation_lists(
     }
     impressions = dataset.load_impressions()
     if impressions is not None and config.experiment_schema.shown_head_types:
-        lists["shown"] = impression_lists(
+        shown = impression_lists(
             config,
             sequences,
             impressions,
@@ -87,6 +96,8 @@ def find_evaluation_lists(
             split=split,
             max_lists=max_lists,
         )
+        if shown.num_lists:
+            lists["shown"] = shown
     return lists
 
 

@@ -68,6 +68,15 @@ def mean_log_dwell(sources: list[RankingLists]) -> float:
     return float(np.log1p(known).mean())
 
 
+def happened(sources: list[RankingLists], *, num_heads: int) -> np.ndarray:
+    """Returns bool `[num_heads]`: whether a real candidate of a list had the event."""
+    found = np.zeros(num_heads, bool)
+    for lists in sources:
+        real = lists.candidate_index > 0
+        found |= ((lists.labels > 0) & real[..., None]).any(axis=(0, 1))
+    return found
+
+
 def _with_outcomes(lists: RankingLists) -> RankingLists:
     """Keeps the lists that hold a real candidate with a label that teaches."""
     defined = lists.labels != UNDEFINED_LABEL
@@ -104,9 +113,8 @@ def _teach_own_heads(
     retrieved, *shown = sources
     schema = config.experiment_schema
     heads = schema.head_event_types or schema.target_event_types
-    happened = [(lists.labels > 0).any(axis=(0, 1)) for lists in shown]
     of_shown = np.isin(heads, schema.shown_head_types)
-    taken = of_shown & np.any(happened, axis=0)
+    taken = of_shown & happened(shown, num_heads=len(heads))
     if not taken.any() or of_shown.all():
         return sources
     every = np.ones(len(heads), bool)

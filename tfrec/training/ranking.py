@@ -24,7 +24,7 @@ from tfrec.training.fitting import (
     make_optimizer,
     save_weights,
 )
-from tfrec.training.head_lists import Lists, Population
+from tfrec.training.head_lists import Lists, Population, find_populations
 from tfrec.training.list_sources import mean_log_dwell, prepare_sources
 from tfrec.training.mining import impression_lists, mine_candidates
 from tfrec.training.number_edges import measure_numbers
@@ -81,8 +81,9 @@ def train_ranking(
     Returns:
         The model with the weights of the best epoch, and its history, to which
         `retrieval_order` adds what the order of retrieval reaches on the same
-        held-out lists, `calibrated_order` what calibrated probabilities do, and
-        `calibration` how each head was calibrated.
+        held-out lists, `populations` which lists each head is about,
+        `calibrated_order` what calibrated probabilities reach, and `calibration` how
+        each head was calibrated.
     """
     sequences = dataset.load_sequences()
     recommender = TrainedRecommender(
@@ -142,10 +143,18 @@ def train_ranking(
         after_epoch=after_epoch,
     )
     history["retrieval_order"] = validator.retrieval_order()
+    populations = find_populations(config, sources[1:])
+    history["populations"] = populations
     if model.calibration is None:
         return model, history
     about = fit_calibration(
-        config, settings, sequences, model, held_out, all_lists=all_lists
+        config,
+        settings,
+        sequences,
+        model,
+        held_out,
+        populations=populations,
+        all_lists=all_lists,
     )
     save_weights(model, path / "best")
     calibrated = validator.calibrated_order()
@@ -193,10 +202,11 @@ def find_lists(
         _warn_useless(len(impressions.split))
     elif impressions is not None:
         shown = impression_lists(config, sequences, impressions, recommender)
-        is_held_out = held_out[shown.user_rows]
-        sources.append(shown.take(np.flatnonzero(~is_held_out)))
-        all_lists["shown"] = shown
-        holdout["shown"] = shown.take(np.flatnonzero(is_held_out))
+        if shown.num_lists:
+            is_held_out = held_out[shown.user_rows]
+            sources.append(shown.take(np.flatnonzero(~is_held_out)))
+            all_lists["shown"] = shown
+            holdout["shown"] = shown.take(np.flatnonzero(is_held_out))
     _check_lists(sources[0], holdout["retrieved"])
     return FoundLists(prepare_sources(config, sequences, sources), holdout, all_lists)
 
