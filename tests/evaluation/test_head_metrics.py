@@ -61,9 +61,9 @@ def test_order_within_lists_is_that_of_sklearn_where_nothing_ties():
     found = list_metrics(labels, scores, lists, num_lists=40)
     for number in range(40):
         chosen = lists == number
-        has_event = labels[chosen].any()
-        assert found["NDCG"][1][number] == found["MAP"][1][number] == has_event
-        if has_event and chosen.sum() > 1:
+        is_ordered = labels[chosen].any() and chosen.sum() > 1
+        assert found["NDCG"][1][number] == found["MAP"][1][number] == is_ordered
+        if is_ordered:
             truth, said = labels[chosen], scores[chosen]
             assert found["NDCG"][0][number] == pytest.approx(
                 ndcg_score([truth.astype(int)], [said])
@@ -71,6 +71,15 @@ def test_order_within_lists_is_that_of_sklearn_where_nothing_ties():
             assert found["MAP"][0][number] == pytest.approx(
                 average_precision_score(truth, said)
             )
+
+
+def test_a_list_of_one_candidate_has_no_order():
+    labels, scores = np.array([True, True, False]), np.array([0.3, 0.1, 0.2])
+    found = list_metrics(labels, scores, np.array([0, 1, 1]), num_lists=2)
+    for name, value in (("GAUC", 0.0), ("NDCG", 1 / np.log2(3)), ("MAP", 0.5)):
+        values, weights = found[name]
+        assert weights[0] == 0.0 < weights[1]
+        assert values[1] == pytest.approx(value)
 
 
 def test_equal_scores_count_against_the_model():

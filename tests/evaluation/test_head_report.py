@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,73 @@ def test_metrics_without_a_value_are_left_out() -> None:
         *("log_loss", "log_loss_uncalibrated", "ECE", "ECE_uncalibrated", "ECE_noise")
     }
     assert set(found["intervals"]) == {"log_loss", "ECE", "ECE_uncalibrated"}
+
+
+def placed(counted: list[bool] | None) -> HeadOutcomes:
+    """Two lists of three and two candidates, of which one each was clicked."""
+    return HeadOutcomes(
+        labels=np.array([False, True, False, True, False]),
+        raw=np.array([3.0, 2.0, 1.0, 1.0, 2.0], np.float32),
+        calibrated=np.array([2.0, 1.0, 0.0, 0.0, 1.0], np.float32),
+        lists=np.array([0, 0, 0, 1, 1]),
+        users=np.array([0, 1]),
+        slices={"shopper": {"first": np.array([True, False])}},
+        counted=None if counted is None else np.array(counted),
+    )
+
+
+def test_order_is_that_of_whole_lists_and_probability_of_the_best_place() -> None:
+    outcomes = placed([True, False, False, True, False])
+    found = head_report(outcomes, num_bootstrap=10, seed=0)
+    json.dumps(found, allow_nan=False)
+    metrics = found["metrics"]
+    # Both clicks are at rank 2, behind one of one or two that were not clicked.
+    assert metrics["NDCG"] == pytest.approx(1 / np.log2(3))
+    assert metrics["MAP"] == pytest.approx(1 / 2)
+    assert metrics["GAUC"] == pytest.approx((3 * 1 / 2 + 2 * 0) / 5)
+    # Of six pairs one is in order and two are equal.
+    assert metrics["AUC"] == pytest.approx((1 + 2 / 2) / 6)
+    # In the best place: 2 without a click, 0 with one.
+    expected = (np.log(1 + np.exp(2.0)) + np.log(2.0)) / 2
+    assert metrics["log_loss"] == pytest.approx(expected)
+    assert metrics["ratio"] == pytest.approx(expit(2.0) + 0.5)
+    assert metrics["ECE"] == pytest.approx((expit(2.0) + 0.5) / 2)
+    assert (found["num_lists"], found["num_candidates"]) == (2, 2)
+    assert found["num_events"] == 1
+    counts = {"num_lists": 2, "num_candidates": 5, "num_events": 2}
+    assert found["whole_lists"] == counts
+    assert sum(p["candidates"] for p in found["reliability"]["calibrated"]) == 2
+    first = found["slices"]["shopper"]["first"]
+    assert first["metrics"]["log_loss"] == pytest.approx(np.log(1 + np.exp(2.0)))
+    assert first["metrics"]["MAP"] == pytest.approx(1 / 2)
+
+
+def test_where_all_count_lists_and_probability_are_of_the_same() -> None:
+    found, same = (
+        head_report(placed(counted), num_bootstrap=10, seed=0)
+        for counted in (None, [True] * 5)
+    )
+    assert found == same
+    assert "whole_lists" not in found
+
+
+def test_where_none_counts_the_order_is_measured_alone(tmp_path: Path) -> None:
+    found = head_report(placed([False] * 5), num_bootstrap=10, seed=0)
+    json.dumps(found, allow_nan=False)
+    assert set(found["metrics"]) == {"AUC", "GAUC", "NDCG", "MAP"}
+    assert found["reliability"] == {"uncalibrated": [], "calibrated": []}
+    about = {"population": "shown", "calibrator": "none", **found}
+    plot_reliability({"heads": {"click": about}}, tmp_path / "reliability.png")
+
+
+def test_lists_of_one_candidate_show_no_order(heads: dict[str, Any]) -> None:
+    outcomes = replace(placed(None), lists=np.arange(5), users=np.arange(5), slices={})
+    found = head_report(outcomes, num_bootstrap=10, seed=0)
+    assert not {"GAUC", "NDCG", "MAP"} & set(found["metrics"])
+    heads["heads"] = {"click": {"population": "shown", "calibrator": "bent", **found}}
+    table = head_table(heads)
+    for name in ("GAUC", "NDCG", "MAP"):
+        assert table.rows[0][table.headers.index(name)] == "–"
 
 
 def test_tables_show_before_and_after(heads: dict[str, Any]) -> None:

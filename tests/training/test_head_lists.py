@@ -7,7 +7,8 @@ from tests.training.test_mining import configure, recommender, shop_sequences
 from tests.training.test_ranking_validation import lists_of
 from tfrec.data.store import TEST, VALIDATION, Impressions
 from tfrec.training.head_lists import (
-    best_propensity,
+    BestPlace,
+    best_place,
     counted_cells,
     find_populations,
     head_cells,
@@ -53,12 +54,29 @@ def test_where_places_are_taken_out_only_the_best_place_counts():
         assert counted_cells(lists, position_bias=bias).tolist() == first
     assert counted_cells(lists, position_bias="none").all()
     # Beside lists with a better place none of these is the best.
-    found = counted_cells(lists, position_bias="propensity", best=1.0)
-    assert not found.any()
-    assert best_propensity(lists) == pytest.approx(0.8)
-    assert best_propensity(some_lists()) == 0.0
+    better = BestPlace(0, 1.0)
+    for bias in ("examination", "propensity"):
+        assert not counted_cells(lists, position_bias=bias, best=better).any()
+    assert best_place(lists) == (1, pytest.approx(0.8))
+    assert best_place(some_lists()) == (0, 0.0)
     # Retrieved lists have no places: all of them count.
     assert counted_cells(some_lists(), position_bias="examination").all()
+
+
+def test_the_best_place_is_the_smallest_that_a_known_item_was_logged_in():
+    positions = np.array([[2, 3, 4], [0, 3, 4]], np.int32)
+    propensities = np.array([[0.9, 0.4, 0.3], [0.0, 0.41, np.nan]], np.float32)
+    lists = replace(some_lists(), positions=positions, propensities=propensities)
+    found = counted_cells(lists, position_bias="examination")
+    assert found.tolist() == [[True, False, False], [False, False, False]]
+    lists.candidate_index[0, 0] = 0  # An unknown item.
+    second = [[False, True, False], [False, True, False]]
+    for bias in ("examination", "propensity"):
+        assert counted_cells(lists, position_bias=bias).tolist() == second
+    assert best_place(lists) == (3, pytest.approx(0.41))
+    nowhere = replace(lists, positions=0 * positions, propensities=0 * propensities)
+    for bias in ("examination", "propensity"):
+        assert not counted_cells(nowhere, position_bias=bias).any()
 
 
 def test_undefined_outcomes_do_not_count():

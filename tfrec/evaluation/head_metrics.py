@@ -59,8 +59,8 @@ def list_metrics(
         MAP  = sum_e (events up to rank_e) / rank_e / P
 
     where e are the P events of a list and the whole list is ranked; NDCG and MAP are
-    of lists with an event. Equal scores count half in GAUC, and against the model in
-    the others.
+    of lists with an event and a second candidate: one alone has no order. Equal scores
+    count half in GAUC, and against the model in the others.
 
     Args:
         labels: bool `[num_candidates]`.
@@ -84,13 +84,13 @@ def list_metrics(
     happened = np.bincount(lists[labels], minlength=num_lists).astype(np.float64)
     area = _list_areas(labels, scores, lists, happened, size)
     gain, precision = _list_gains(labels, scores, lists, num_lists=num_lists)
-    has_event = (happened > 0).astype(np.float64)
+    is_ordered = ((happened > 0) & (size > 1)).astype(np.float64)
     ideal = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(len(labels)) + 2))])
     best = ideal[happened.astype(int)]
     return {
         "GAUC": (area, np.where((happened > 0) & (happened < size), size, 0.0)),
-        "NDCG": (_ratio(gain, best), has_event),
-        "MAP": (_ratio(precision, happened), has_event),
+        "NDCG": (_ratio(gain, best), is_ordered),
+        "MAP": (_ratio(precision, happened), is_ordered),
     }
 
 

@@ -34,6 +34,9 @@ class HeadOutcomes:
         users: int64 `[num_lists]`, whose list.
         slices: Kind, slice, bool `[num_lists]`.
         truth: float64 `[num_candidates]`, the true probability; None if unknown.
+        counted: bool `[num_candidates]`, which the probability is about: those in the
+            best place, where places are taken out of it. Order is that of all. None:
+            all.
     """
 
     labels: np.ndarray
@@ -43,13 +46,23 @@ class HeadOutcomes:
     users: np.ndarray
     slices: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     truth: np.ndarray | None = None
+    counted: np.ndarray | None = None
 
     def take(self, of_list: np.ndarray) -> "HeadOutcomes":
         """Returns the candidates of some lists, without slices."""
-        kept = of_list[self.lists]
+        return self._some(of_list[self.lists])
+
+    def of_probability(self) -> "HeadOutcomes":
+        """Returns the candidates that the probability is about, without slices."""
+        return self if self.counted is None else self._some(self.counted)
+
+    def _some(self, kept: np.ndarray) -> "HeadOutcomes":
         truth = None if self.truth is None else self.truth[kept]
+        counted = None if self.counted is None else self.counted[kept]
         parts = (self.labels, self.raw, self.calibrated, self.lists)
-        return HeadOutcomes(*(p[kept] for p in parts), self.users, truth=truth)
+        return HeadOutcomes(
+            *(p[kept] for p in parts), self.users, truth=truth, counted=counted
+        )
 
 
 def head_report(
@@ -63,14 +76,16 @@ def head_report(
         seed: Of the resamples.
 
     Returns:
-        Plain data: counts, `metrics`, `intervals`, `reliability` before and after
-        calibration, and per slice the first three. A metric without a value (no
-        event, say) is left out.
+        Plain data: counts, of what the probability is about, `metrics`, `intervals`,
+        `reliability` before and after calibration, and per slice the first three. A
+        metric without a value (no event, say) is left out. `whole_lists` has the
+        counts of what the metrics of order are about, where these are more.
     """
     found = _measure(outcomes, num_bootstrap=num_bootstrap, seed=seed)
+    counted = outcomes.of_probability()
     found["reliability"] = {
-        "uncalibrated": _curve(outcomes.labels, outcomes.raw),
-        "calibrated": _curve(outcomes.labels, outcomes.calibrated),
+        "uncalibrated": _curve(counted.labels, counted.raw),
+        "calibrated": _curve(counted.labels, counted.calibrated),
     }
     found["slices"] = {
         kind: {
@@ -88,24 +103,37 @@ def head_report(
 def _measure(
     outcomes: HeadOutcomes, *, num_bootstrap: int, seed: int
 ) -> dict[str, Any]:
-    metrics, table = _metrics(outcomes), _UserTable(outcomes)
-    draws = table.resampled(num_bootstrap=num_bootstrap, seed=seed)
+    counted = outcomes.of_probability()
+    metrics = {**_order_metrics(outcomes), **_probability_metrics(counted)}
+    parts = {
+        **_UserTable(outcomes).order_sums(),
+        **_UserTable(counted).probability_sums(),
+    }
+    draws = _resampled(parts, num_bootstrap=num_bootstrap, seed=seed)
     intervals = {}
     for name, values in draws.items():
         if not np.isnan(values).all():
             low, high = percentile_intervals(values[:, None], confidence=CONFIDENCE)
             intervals[name] = [float(low[0]), float(high[0])]
+    has_more = len(counted.labels) < len(outcomes.labels)
     return {
-        "num_lists": len(np.unique(outcomes.lists)),
-        "num_candidates": len(outcomes.labels),
-        "num_events": int(outcomes.labels.sum()),
+        **_counts(counted),
+        **({"whole_lists": _counts(outcomes)} if has_more else {}),
         "metrics": {n: v for n, v in metrics.items() if np.isfinite(v)},
         "intervals": {n: v for n, v in intervals.items() if np.isfinite(metrics[n])},
     }
 
 
-def _metrics(outcomes: HeadOutcomes) -> dict[str, float]:
-    labels, raw, logits = outcomes.labels, outcomes.raw, outcomes.calibrated
+def _counts(outcomes: HeadOutcomes) -> dict[str, int]:
+    return {
+        "num_lists": len(np.unique(outcomes.lists)),
+        "num_candidates": len(outcomes.labels),
+        "num_events": int(outcomes.labels.sum()),
+    }
+
+
+def _order_metrics(outcomes: HeadOutcomes) -> dict[str, float]:
+    labels, logits = outcomes.labels, outcomes.calibrated
     by_list = list_metrics(
         labels, logits, outcomes.lists, num_lists=len(outcomes.users)
     )
@@ -113,8 +141,16 @@ def _metrics(outcomes: HeadOutcomes) -> dict[str, float]:
     for name, (values, weights) in by_list.items():
         total = weights.sum()
         found[name] = float(values @ weights / total) if total else float("nan")
+    return found
+
+
+def _probability_metrics(outcomes: HeadOutcomes) -> dict[str, float]:
+    """Returns the metrics of candidates that count; nothing without any."""
+    labels, raw, logits = outcomes.labels, outcomes.raw, outcomes.calibrated
+    if not len(labels):
+        return {}
     predicted, happened = expit(logits.astype(np.float64)), float(labels.mean())
-    found["log_loss"] = float(log_losses(labels, logits).mean())
+    found = {"log_loss": float(log_losses(labels, logits).mean())}
     found["log_loss_uncalibrated"] = float(log_losses(labels, raw).mean())
     found["ECE"] = float(calibration_error(bin_sums(labels, logits)))
     found["ECE_noise"] = calibration_noise(logits)
@@ -131,7 +167,7 @@ def _metrics(outcomes: HeadOutcomes) -> dict[str, float]:
 
 
 class _UserTable:
-    """Sums by user from which every metric can be computed for a resample.
+    """Sums by user from which metrics can be computed for a resample of users.
 
     The bins of AUC and ECE are those of all users. AUC is that of 400 bins.
     """
@@ -142,34 +178,33 @@ class _UserTable:
         self.num_users = int(self.user_of_list.max(initial=-1)) + 1
         self.user = self.user_of_list[outcomes.lists]
 
-    def resampled(self, *, num_bootstrap: int, seed: int) -> dict[str, np.ndarray]:
-        """Returns per metric float64 `[num_bootstrap]`."""
+    def order_sums(self) -> dict[str, np.ndarray]:
+        """Returns per metric of the order float64 `[num_columns, num_users]`."""
+        outcomes = self.outcomes
+        labels, logits = outcomes.labels, outcomes.calibrated
+        lists = list_metrics(
+            labels, logits, outcomes.lists, num_lists=len(outcomes.users)
+        )
+        parts = {"AUC": self._areas(labels, logits)}
+        for name, (values, weights) in lists.items():
+            columns = (weights, values * weights)
+            parts[name] = np.stack([self._sum(self.user_of_list, c) for c in columns])
+        return parts
+
+    def probability_sums(self) -> dict[str, np.ndarray]:
+        """Returns per metric of the probability float64 `[num_columns, num_users]`."""
         outcomes = self.outcomes
         labels, raw, logits = outcomes.labels, outcomes.raw, outcomes.calibrated
+        if not len(labels):
+            return {}
         parts = {
             "log_loss": self._by_user(np.ones(len(labels)), log_losses(labels, logits)),
             "ECE": self._bins(labels, logits),
             "ECE_uncalibrated": self._bins(labels, raw),
-            "AUC": self._areas(labels, logits),
         }
-        lists = list_metrics(
-            labels, logits, outcomes.lists, num_lists=len(outcomes.users)
-        )
-        for name, (values, weights) in lists.items():
-            columns = (weights, values * weights)
-            parts[name] = np.stack([self._sum(self.user_of_list, c) for c in columns])
         if outcomes.truth is not None:
             parts["ECE_truth"] = self._bins(outcomes.truth, logits)
-        sizes = np.cumsum([len(part) for part in parts.values()])
-        drawn = resampled_sums(
-            np.concatenate(list(parts.values())).T,
-            num_bootstrap=num_bootstrap,
-            seed=seed,
-        )
-        split = dict(zip(parts, np.split(drawn, sizes[:-1], axis=1), strict=True))
-        return {name: _statistic(name, sums) for name, sums in split.items()} | {
-            "ratio": _predicted_to_happened(split["ECE"])
-        }
+        return parts
 
     def _sum(self, user: np.ndarray, values: np.ndarray) -> np.ndarray:
         return np.bincount(user, values, minlength=self.num_users)
@@ -200,6 +235,21 @@ class _UserTable:
         bins = np.searchsorted(edges, logits, side="right")
         columns = (~labels, labels)
         return np.concatenate([self._cells(bins, _NUM_AREA_BINS, c) for c in columns])
+
+
+def _resampled(
+    parts: dict[str, np.ndarray], *, num_bootstrap: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Returns per metric float64 `[num_bootstrap]`; all are of the same resamples."""
+    sizes = np.cumsum([len(part) for part in parts.values()])
+    drawn = resampled_sums(
+        np.concatenate(list(parts.values())).T, num_bootstrap=num_bootstrap, seed=seed
+    )
+    split = dict(zip(parts, np.split(drawn, sizes[:-1], axis=1), strict=True))
+    found = {name: _statistic(name, sums) for name, sums in split.items()}
+    if "ECE" in split:
+        found["ratio"] = _predicted_to_happened(split["ECE"])
+    return found
 
 
 def _statistic(name: str, sums: np.ndarray) -> np.ndarray:

@@ -85,7 +85,7 @@ def describe_heads(heads: Mapping[str, Any]) -> str:
         f"Retrieved: the best {heads['num_retrieved']:,} candidates of every request "
         "before a target event of the split, whether its item is among them or not. "
         "Shown: the lists of the log. AUC over all candidates; GAUC, NDCG and MAP "
-        "within lists. Log loss, ECE (expected calibration error, "
+        "within lists, in all places. Log loss, ECE (expected calibration error, "
         f"{heads['num_bins']} bins of equal mass) and the ratio of predicted to real "
         "events are those of served probabilities, behind the arrow; in front of it "
         "before calibration. Brackets: "

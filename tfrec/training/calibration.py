@@ -23,7 +23,7 @@ from tfrec.training.head_lists import (
     Lists,
     Population,
     Predictions,
-    best_propensity,
+    best_place,
     counted_cells,
     head_cells,
     outcome_labels,
@@ -80,7 +80,7 @@ def fit_calibration(
         counted = partial(
             counted_cells,
             position_bias=settings.position_bias,
-            best=best_propensity(everybody),
+            best=best_place(everybody),
         )
         outcomes[name] = _ListOutcomes(sequences, model, everybody, counted(everybody))
         own = _ListOutcomes(sequences, model, lists[name], counted(lists[name]))

@@ -26,6 +26,7 @@ from tfrec.training.head_lists import (
     head_cells,
     outcome_labels,
     predict,
+    real_cells,
 )
 from tfrec.training.later_events import add_dwell
 from tfrec.training.ranking_lists import RankingLists
@@ -129,7 +130,8 @@ class _Sample:
         self.sequences = dataset.load_sequences()
         self.lists = lists
         self.labels = outcome_labels(model, lists)
-        self.cells = counted_cells(lists, position_bias=settings.position_bias)
+        self.cells = real_cells(lists)
+        self.counted = counted_cells(lists, position_bias=settings.position_bias)
         self.predictions = predict(
             model,
             self.sequences,
@@ -151,7 +153,7 @@ class _Sample:
         self.truth = truth
 
     def outcomes(self, head: int, *, knows_truth: bool) -> HeadOutcomes:
-        """Returns the candidates that count for a head."""
+        """Returns the candidates whose outcome of a head is known."""
         places = head_cells(self.labels, self.cells, head)
         raw, calibrated = self.predictions.raw, self.predictions.calibrated
         truth = self.truth if knows_truth else None
@@ -163,6 +165,7 @@ class _Sample:
             self.lists.user_rows,
             self.slices,
             None if truth is None else truth.ravel()[places],
+            self.counted.ravel()[places],
         )
 
     def dwell(self, *, last_split: int) -> dict[str, Any] | None:

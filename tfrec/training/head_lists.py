@@ -152,33 +152,55 @@ def outcome_labels(model: RankingModel, lists: RankingLists) -> np.ndarray:
     return labels.numpy()
 
 
-def best_propensity(lists: RankingLists) -> float:
-    """Returns the largest logged propensity, 0 where none is known."""
-    if lists.propensities is None:
-        return 0.0
-    return float(np.nanmax(lists.propensities, initial=0.0))
+class BestPlace(NamedTuple):
+    """The place of shown lists that probabilities without position bias are about.
+
+    Attributes:
+        position: The smallest logged place; 0 where none is known.
+        propensity: The largest logged propensity; 0 where none is known.
+    """
+
+    position: int
+    propensity: float
+
+
+def best_place(lists: RankingLists) -> BestPlace:
+    """Finds the best place that a known item had in these lists."""
+    real, position, propensity = real_cells(lists), 0, 0.0
+    if lists.positions is not None:
+        known = lists.positions[real & (lists.positions > 0)]
+        position = int(known.min()) if len(known) else 0
+    if lists.propensities is not None:
+        propensity = float(np.nanmax(lists.propensities[real], initial=0.0))
+    return BestPlace(position, propensity)
+
+
+def real_cells(lists: RankingLists) -> np.ndarray:
+    """Returns bool `[num_lists, num_candidates]`: no padding, nothing filled up."""
+    return (lists.candidate_index > 0) & (lists.retrieval_scores > _HIDDEN)
 
 
 def counted_cells(
-    lists: RankingLists, *, position_bias: str, best: float | None = None
+    lists: RankingLists, *, position_bias: str, best: BestPlace | None = None
 ) -> np.ndarray:
     """Returns bool `[num_lists, num_candidates]`: what the probability is about.
 
     Real candidates. Where the model takes the place out of its probabilities, they
-    are those in the best place: of shown lists only these candidates count.
+    are those in the best place: of shown lists only these candidates count. What is
+    said of order is about all of them, see `real_cells`.
 
     Args:
         lists: Retrieved or shown.
         position_bias: As `ranking.position_bias`.
-        best: Propensity of the best place; None: the largest of these lists.
+        best: The best place; None: that of these lists.
     """
-    cells = lists.candidate_index > 0
-    cells &= lists.retrieval_scores > _HIDDEN
+    cells = real_cells(lists)
+    best = best_place(lists) if best is None else best
     if position_bias == "examination" and lists.positions is not None:
-        cells &= lists.positions == 1
+        cells &= (lists.positions == best.position) & (lists.positions > 0)
     if position_bias == "propensity" and lists.propensities is not None:
-        best = best_propensity(lists) if best is None else best
-        cells &= lists.propensities >= _NEAR_BEST * best
+        cells &= lists.propensities >= _NEAR_BEST * best.propensity
+        cells &= lists.propensities > 0.0
     return cells
 
 
