@@ -61,6 +61,34 @@ def test_items_shown_together_are_a_list_in_the_order_of_places(
     assert np.isnan(shown.propensity[2:4]).all()
 
 
+def zero_place_warnings(dataset: PreparedDataset) -> list[str]:
+    return [w for w in dataset.manifest["warnings"] if "from 1" in w]
+
+
+def test_places_that_are_counted_from_0_are_warned_of(
+    prepare_rows: Callable[..., PreparedDataset],
+) -> None:
+    rows = [(*r[:6], r[6] if r[6] == "" else r[6] - 1, r[7]) for r in ROWS]
+    dataset = prepare_rows(rows, header=HEADER, **SETTINGS)
+    (warning,) = zero_place_warnings(dataset)
+    assert "`data.event_columns.position` should count places from 1" in warning
+    assert "Received: 'position', which is 0 in 2 rows of impressions" in warning
+    assert "add 1 to all of them" in warning
+    shown = dataset.load_impressions()
+    assert shown is not None
+    assert as_lists(shown, shown.position) == [[0, 1, 2], [0], [0]]  # 0 is unknown.
+
+
+@pytest.mark.parametrize("place_of_events", ["", 0])
+def test_places_from_1_are_not_warned_of(
+    place_of_events: Any, prepare_rows: Callable[..., PreparedDataset]
+) -> None:
+    """Whatever stands in rows of events, which have no place."""
+    rows = [r if r[2] == "shown" else (*r[:6], place_of_events, r[7]) for r in ROWS]
+    dataset = prepare_rows(rows, header=HEADER, **SETTINGS)
+    assert not zero_place_warnings(dataset)
+
+
 def test_lists_keep_their_context_and_what_was_searched_for(
     prepare_rows: Callable[..., PreparedDataset],
 ) -> None:

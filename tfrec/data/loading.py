@@ -24,7 +24,7 @@ from tfrec.data.cleaning import (
 )
 from tfrec.data.empty_columns import NOTHING_LEARNT, empty_column_notes
 from tfrec.data.engine import Table, count_rows, drop, materialise
-from tfrec.data.numbers import number_columns
+from tfrec.data.numbers import number_columns, zero_place_note
 from tfrec.data.readers import Source, check_columns, open_source
 from tfrec.data.rejects import (
     Reject,
@@ -36,6 +36,7 @@ from tfrec.data.rejects import (
     read_row_rejects,
 )
 from tfrec.data.staging import (
+    IMPRESSION_TYPE,
     NO_IMPRESSION_ID,
     drop_reasons,
     search_type,
@@ -114,12 +115,12 @@ def clean_events(
     _reject(engine, source, raw, rejected, report, data.cleaning.max_reject_share)
     kept = raw.filter(raw["dropped"].isnull())
     report.warnings = _count_garbage(engine, kept, number_columns(data))
+    usable = kept.filter(kept["problem"].isnull())
     report.notes = empty_column_notes(
-        engine,
-        kept.filter(kept["problem"].isnull()),
-        staged=staged_columns(data),
-        wanted=wanted_columns(data),
+        engine, usable, staged=staged_columns(data), wanted=wanted_columns(data)
     )
+    shown_rows = usable.filter(usable["type_index"] == IMPRESSION_TYPE)
+    report.notes += zero_place_note(engine, shown_rows, data)
     searches = search_type(data) if data.search_event_type is not None else None
     coded = code_rows(raw, users, items, impressions=False, search_type=searches)
     events = materialise(engine, "events_coded", coded)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ibis
+from ibis.backends.duckdb import Backend
 
 from tfrec.config import DataConfig
 from tfrec.data.engine import Table
@@ -30,6 +31,7 @@ NUMBER_ROLES = (
     NumberRole("price", lowest=0),
 )
 KEPT_NUMBERS = ("dwell_seconds", "position", "propensity")
+_IS_ZERO_PLACE = "is_zero_place"
 
 
 def event_attributes(data: DataConfig) -> dict[str, AttributeConfig]:
@@ -56,9 +58,10 @@ def stage_numbers(raw: Table, data: DataConfig) -> dict[str, Any]:
     """Selects what is kept of the numbers, and which of them are unusable.
 
     Returns:
-        As configured `dwell_seconds`, `position`, `propensity`, whether there is a
-        usable number as `has_quantity` and `has_price`, and `garbage`, one bit for
-        each of `number_columns` that holds an unusable one.
+        As configured `dwell_seconds`, `position`, `propensity`, whether the position
+        is 0 as `is_zero_place`, whether there is a usable number as `has_quantity` and
+        `has_price`, and `garbage`, one bit for each of `number_columns` that holds an
+        unusable one.
     """
     bits = {column: 2**bit for bit, column in enumerate(number_columns(data))}
     if not bits:
@@ -72,6 +75,8 @@ def stage_numbers(raw: Table, data: DataConfig) -> dict[str, Any]:
             continue
         roles.add(name)
         number: Any = as_number(raw[name])
+        if role.role == "position":
+            columns[_IS_ZERO_PLACE] = (number == 0).fill_null(False)
         bad = is_garbage(raw[name], number)
         if role.lowest is not None or role.highest is not None:
             low = float("-inf") if role.lowest is None else role.lowest
@@ -94,3 +99,26 @@ def stage_numbers(raw: Table, data: DataConfig) -> dict[str, Any]:
             )
             garbage = garbage | ibis.ifelse(bad, bits[name], 0)
     return {**columns, "garbage": garbage}
+
+
+def zero_place_note(engine: Backend, shown: Table, data: DataConfig) -> list[str]:
+    """Says if places of lists seem to be counted from 0, which means unknown.
+
+    Args:
+        engine: Looks.
+        shown: Staged rows of items that were shown.
+        data: Names the column of places.
+    """
+    if _IS_ZERO_PLACE not in shown.columns:
+        return []
+    zero, known = shown[_IS_ZERO_PLACE], shown["position"].notnull()
+    counted = shown.agg(zero=zero.sum().fill_null(0), known=known.sum().fill_null(0))
+    (found,) = engine.to_pyarrow(counted).to_pylist()
+    if not found["zero"] or not found["known"]:  # Of none at all another note tells.
+        return []
+    return [
+        "`data.event_columns.position` should count places from 1. Received: "
+        f"'{data.event_columns.position}', which is 0 in {found['zero']:,} rows of "
+        "impressions: the place counts as unknown there. If 0 is the first place, add "
+        "1 to all of them; if it means unknown, leave it empty"
+    ]

@@ -78,9 +78,9 @@ def stage_events(source: Source, data: DataConfig, *, reads_searches: bool) -> T
         unusable, 0 an impression), `instant`, `dropped` (place of the drop reason),
         `problem`, and as configured `content`, `session`, `dwell_seconds`, `query`,
         `search` (the text of a search, else ""), `impression`, `position`,
-        `propensity`, `has_quantity`, `has_price`, `garbage` (one bit for each of
-        `number_columns` that holds no usable one), `context_*`, `attribute_*` and
-        `title`.
+        `propensity`, `is_zero_place`, `has_quantity`, `has_price`, `garbage` (one bit
+        for each of `number_columns` that holds no usable one), `context_*`,
+        `attribute_*` and `title`.
     """
     raw, roles = source.table, data.event_columns
     type_index, type_problem = _event_type(raw, data)
