@@ -31,6 +31,7 @@ from tfrec.run_record import (
 )
 from tfrec.text.shop_texts import ShopTexts
 from tfrec.training.callbacks import EpochHook
+from tfrec.training.data_warnings import warn_of_data
 from tfrec.training.evaluation import evaluate_run
 from tfrec.training.finetuning import finetune_retrieval
 from tfrec.training.fitting import restore_weights, save_weights
@@ -65,6 +66,7 @@ def train(config: ExperimentConfig) -> dict[str, Any]:
     with run_lock(path):
         strategy = make_strategy(config.training)
         dataset = prepare(config)
+        warn_of_data(config, dataset)
         write_run_record(config)
         recommender = train_models(config, dataset, strategy)
         with Timings(path / TIMINGS_FILE).measure("evaluate"):
