@@ -131,12 +131,14 @@ def _loss_rows(
 ) -> list[Row]:
     off = ("pairwise_weight", "listwise_weight", "listmle_weight", "novel_weight")
     both = {**dict.fromkeys(off, 0.0), "pointwise_weight": 1.0}
+    # Gains are refused where no loss of order reads them.
+    ungraded: dict[str, Any] = {"event_gains": {}} if settings.event_gains else {}
     novel = Row("novel", "loss", {"novel_weight": 1.0})
     if settings.novel_weight > 0.0:
         novel = Row("without_novel", "loss", {"novel_weight": 0.0})
     rows = [
         novel,
-        Row("pointwise", "loss", both),
+        Row("pointwise", "loss", {**both, **ungraded}),
         Row("listwise", "loss", {**both, "pointwise_weight": 0.0, **_on("listwise")}),
         Row("pointwise_listwise", "loss", {**both, **_on("listwise")}),
         Row("pointwise_pairwise", "loss", {**both, **_on("pairwise")}),

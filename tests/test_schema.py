@@ -204,6 +204,8 @@ def test_rules_add_inputs_to_what_they_are_about_and_to_nothing_else() -> None:
 def test_caps_and_rules_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match=r"one value an item. Received: \['price'\]"):
         replace(SCHEMA, caps=("price",))
+    with pytest.raises(ValueError, match=r"once. Received twice: \['brand'\]"):
+        replace(SCHEMA, caps=("brand", "brand"))
     with pytest.raises(ValueError, match="need a ranking model.*order"):
         replace(SCHEMA, has_ranking=False, rules=("order", "diversity"))
     replace(SCHEMA, has_ranking=False, rules=("must_include", "diversity"))

@@ -79,10 +79,30 @@ def test_losses_that_all_weigh_nothing_are_an_error():
     assert RankingConfig(pointwise_weight=0.0, listwise_weight=0.0, listmle_weight=1.0)
 
 
-@pytest.mark.parametrize("name", ["event_gains", "loss_weights"])
-def test_negative_weights_are_an_error(name):
-    with pytest.raises(ValueError, match=rf"{name}.*negative.*-1"):
-        RankingConfig.model_validate({name: {"view": -1.0}})
+def test_negative_weights_are_an_error():
+    with pytest.raises(ValueError, match=r"loss_weights.*negative.*-1"):
+        RankingConfig.model_validate({"loss_weights": {"view": -1.0}})
+
+
+@pytest.mark.parametrize("gain", [0.0, -1.0])
+def test_gains_are_above_0(gain):
+    match = rf"event_gains` must be above 0.*'view': {gain}.*loss_weights"
+    with pytest.raises(ValueError, match=match):
+        RankingConfig.model_validate({"event_gains": {"view": gain}})
+
+
+def test_loss_weights_that_leave_no_head_a_loss_are_an_error():
+    with pytest.raises(ValueError, match=r"loss_weights` must be above 0.*'purchase'"):
+        configure(loss_weights={"view": 0.0, "purchase": 0.0})
+    assert configure(loss_weights={"purchase": 0.0}).ranking is not None
+
+
+def test_gains_without_a_loss_of_order_are_an_error():
+    settings: dict[str, Any] = {"event_gains": {"purchase": 2.0}}
+    with pytest.raises(ValueError, match=r"event_gains` grades.*listmle_weight"):
+        configure(**settings, listwise_weight=0.0)
+    assert configure(**settings).ranking is not None
+    assert configure(**settings, listwise_weight=0.0, novel_weight=1.0).ranking
 
 
 def test_dwell_can_be_predicted_only_where_it_is_logged():

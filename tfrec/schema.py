@@ -240,6 +240,12 @@ class Schema:
                 "`caps` must name categorical or path item attributes, which have "
                 f"one value an item. Received: {lost}, such attributes: {counted}."
             )
+        twice = sorted({name for name in self.caps if self.caps.count(name) > 1})
+        if twice:
+            raise ValueError(
+                "`caps` must name each attribute once. "
+                f"Received twice: {twice} in {list(self.caps)}. Take one out."
+            )
         of_lists = (RequestRule.MUST_INCLUDE, RequestRule.DIVERSITY)
         needing = [rule for rule in self.rules if rule not in of_lists]
         if needing and not self.has_ranking:

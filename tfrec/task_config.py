@@ -44,8 +44,8 @@ class TaskConfig(FrozenConfig):
     event_gains: dict[str, float] = Field(
         {},
         description="Graded relevance: what a positive is worth in the losses of order "
-        "if this was the strongest that followed, for example {cart: 2, purchase: 4}. "
-        "Types not named: 1.",
+        "if this was the strongest that followed, for example {cart: 2, purchase: 4}; "
+        "above 0. Types not named: 1.",
     )
     loss_weights: dict[str, float] = Field(
         {}, description="Weight of a head's losses by event type; not named: 1."
@@ -104,12 +104,18 @@ class TaskConfig(FrozenConfig):
                 "One of the weights of the ranking losses must be above 0. Received: "
                 "pointwise, pairwise, listwise, listmle and novel weight 0."
             )
-        for name in ("event_gains", "loss_weights"):
-            wrong = {k: v for k, v in getattr(self, name).items() if v < 0}
-            if wrong:
-                raise ValueError(
-                    f"`ranking.{name}` must not be negative. Received: {wrong}."
-                )
+        wrong = {k: v for k, v in self.loss_weights.items() if v < 0}
+        if wrong:
+            raise ValueError(
+                f"`ranking.loss_weights` must not be negative. Received: {wrong}."
+            )
+        wrong = {k: v for k, v in self.event_gains.items() if v <= 0}
+        if wrong:
+            raise ValueError(
+                "`ranking.event_gains` must be above 0: with 0 a positive would count "
+                f"as a negative. Received: {wrong}. Give weak events a small gain, or "
+                "take the head's losses away by `loss_weights`."
+            )
         return self
 
 
@@ -117,8 +123,9 @@ def check_tasks(config: TaskConfig, schema: Schema) -> None:
     """Checks the names of event types against the heads.
 
     Raises:
-        ValueError: If a type has no head, the funnel is not in order of strength, or a
-            position bias is to be removed from heads that no shown list teaches.
+        ValueError: If a type has no head, no head has a loss, gains are named that no
+            loss reads, the funnel is not in order of strength, or a position bias is
+            to be removed from heads that no shown list teaches.
     """
     heads = schema.head_event_types or schema.target_event_types
     named = {
@@ -134,6 +141,19 @@ def check_tasks(config: TaskConfig, schema: Schema) -> None:
                 f"{list(heads)}. Received: {stray}. Add them to "
                 "`data.head_event_types`, or take them out."
             )
+    if not any(config.loss_weights.get(head, 1.0) for head in heads):
+        raise ValueError(
+            "One of `ranking.loss_weights` must be above 0, else nothing is learned. "
+            f"Received: {config.loss_weights}, heads {list(heads)}. Heads that are not "
+            "named have 1."
+        )
+    order = ("pairwise_weight", "listwise_weight", "listmle_weight", "novel_weight")
+    if config.event_gains and not any(getattr(config, name) for name in order):
+        raise ValueError(
+            "`ranking.event_gains` grades the losses of order: it needs one of "
+            f"{', '.join(order)} above 0. Received: event_gains={config.event_gains} "
+            "and all of these 0. Turn one on, or leave the gains out."
+        )
     places = [schema.event_types.index(t) for t in config.funnel]
     if len(places) == 1 or places != sorted(set(places)):
         raise ValueError(

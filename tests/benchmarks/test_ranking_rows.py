@@ -94,6 +94,14 @@ def test_gains_grow_with_strength_whatever_the_order_of_the_heads(
     assert rows["graded"].changes == {"event_gains": gains}
 
 
+def test_without_a_loss_of_order_there_are_no_gains(tmp_path: Path) -> None:
+    graded = shop(tmp_path, event_gains={"cart": 2.0})
+    rows = {row.name: row for row in switch_rows(graded)}
+    assert rows["pointwise"].changes["event_gains"] == {}
+    rows = {row.name: row for row in switch_rows(shop(tmp_path))}
+    assert "event_gains" not in rows["pointwise"].changes
+
+
 def test_searches_of_the_history_are_rows_where_it_is_longer_than_what_they_find(
     tmp_path: Path,
 ) -> None:

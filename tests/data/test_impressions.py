@@ -89,6 +89,18 @@ def test_places_from_1_are_not_warned_of(
     assert not zero_place_warnings(dataset)
 
 
+@pytest.mark.parametrize("propensity", [50, -0.5])
+def test_a_propensity_that_is_no_chance_is_told_its_range(
+    propensity: float, prepare_rows: Callable[..., PreparedDataset]
+) -> None:
+    rows = [(*r[:7], propensity if r[7] == 0.5 else r[7]) for r in ROWS]
+    dataset = prepare_rows(rows, header=HEADER, **SETTINGS)
+    assert dataset.manifest["warnings"][0] == (
+        "events: 1 x value of 'propensity' that is no usable number (expected a chance "
+        "from 0 to 1, such as 0.25)"
+    )
+
+
 def test_lists_keep_their_context_and_what_was_searched_for(
     prepare_rows: Callable[..., PreparedDataset],
 ) -> None:

@@ -51,6 +51,7 @@ _NUMBERS = (
     "(expected such as 1234.5: a point, no other sign, no currency; no price or time "
     "below 0)"
 )
+_PROPENSITIES = "(expected a chance from 0 to 1, such as 0.25)"
 
 
 @dataclass
@@ -114,7 +115,9 @@ def clean_events(
     rejected = find_rejected(raw, spellings)
     _reject(engine, source, raw, rejected, report, data.cleaning.max_reject_share)
     kept = raw.filter(raw["dropped"].isnull())
-    report.warnings = _count_garbage(engine, kept, number_columns(data))
+    report.warnings = _count_garbage(
+        engine, kept, number_columns(data), propensity=data.event_columns.propensity
+    )
     usable = kept.filter(kept["problem"].isnull())
     report.notes = empty_column_notes(
         engine, usable, staged=staged_columns(data), wanted=wanted_columns(data)
@@ -273,7 +276,11 @@ def _count_dropped(engine: Backend, raw: Table, data: DataConfig) -> dict[str, i
 
 
 def _count_garbage(
-    engine: Backend, rows: Table, columns: Sequence[str]
+    engine: Backend,
+    rows: Table,
+    columns: Sequence[str],
+    *,
+    propensity: str | None = None,
 ) -> dict[str, int]:
     """Counts rows by the bits of `garbage`: one for each of the columns."""
     if "garbage" not in rows.columns:
@@ -284,6 +291,7 @@ def _count_garbage(
     for row in counts.to_pylist():
         for bit, column in enumerate(columns):
             if row["garbage"] & 2**bit:
-                text = f"value of '{column}' that is no usable number {_NUMBERS}"
+                expected = _PROPENSITIES if column == propensity else _NUMBERS
+                text = f"value of '{column}' that is no usable number {expected}"
                 result[text] = result.get(text, 0) + row["count"]
     return result
