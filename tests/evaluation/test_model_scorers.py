@@ -68,7 +68,8 @@ def test_pipeline_follows_the_order_that_it_is_given(recommender: TrainedRecomme
     queries = build_queries(SEQUENCES, SCHEMA, split="test", targets="next")
     rows = np.arange(3)
     retrieval = RetrievalScorer(recommender).score(SEQUENCES, queries, rows)
-    for sign, text in ((1, "retrieval"), (-1, "-retrieval")):
+    # Candidates of one final score keep the order of retrieval, as served.
+    for sign, text in ((1, "retrieval"), (-1, "-retrieval"), (1, "0 * retrieval")):
         order = FinalOrder(
             {"mine": parse_formula(text)},
             default="mine",

@@ -179,6 +179,12 @@ def test_diversity_avoids_what_is_like_the_chosen():
     assert choose(scores, k=[3], diversity=[0.6], vectors=vectors) == [[0, 2, 1]]
 
 
+def test_nothing_but_diversity_begins_with_the_first_candidate():
+    vectors = np.array([[[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]]])
+    scores = [[0.0, 2.0, 1.0]]
+    assert choose(scores, k=[3], diversity=[1.0], vectors=vectors) == [[0, 2, 1]]
+
+
 @pytest.mark.parametrize("strength", [np.nan, -3.0])
 def test_a_strength_that_is_none_is_off(strength: float):
     vectors = np.array([[[1.0], [1.0], [-1.0]]])

@@ -157,7 +157,9 @@ class PipelineScorer(_ModelScorer):
     """Scores as served: the best of retrieval in the order of ranking.
 
     The first `num_candidates` of retrieval come first, in the order of their
-    final score; the others follow in the order of retrieval.
+    final score; the others follow in the order of retrieval. Candidates of one final
+    score keep the order of retrieval, as in served lists: it is no tie that counts
+    against the model.
 
     Args:
         recommender: With a ranking model.
