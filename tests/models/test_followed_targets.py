@@ -21,10 +21,10 @@ def test_several_targets_are_followed_together():
 
 def test_targets_learn_nothing_from_heads_that_follow_them():
     layer = FollowedTargets([True, False], [False, True])
-    logits = tf.Variable([[2.0, 1.0]])
+    logits = tf.Variable(tf.constant([[2.0, 1.0]]))
     with tf.GradientTape() as tape:
         loss = layer(logits)[0, 1]
-    own, weight = tape.gradient(loss, [logits, layer.weight])
+    own, weight = map(np.asarray, tape.gradient(loss, [logits, layer.weight]))
     np.testing.assert_allclose(own, [[0.0, 1.0]])
     np.testing.assert_allclose(weight, [[0.0, 2.0]])  # The target's logit.
 
