@@ -127,6 +127,20 @@ def test_lists_keep_their_context_and_what_was_searched_for(
     assert phone in sequences.context["device"]  # Events have the same indices.
 
 
+def test_a_log_without_any_row_of_impressions_has_no_lists(
+    prepare_rows: Callable[..., PreparedDataset],
+) -> None:
+    """Also where the lists would have a context."""
+    rows = [(*row, "phone") for row in ROWS if row[2] != "shown"]
+    settings = {**SETTINGS, "context": [{"name": "device"}]}
+    dataset = prepare_rows(rows, header=(*HEADER, "device"), **settings)
+    assert dataset.manifest["counts"]["impressions"] == {"lists": 0, "shown_items": 0}
+    shown = dataset.load_impressions()
+    assert shown is not None
+    assert len(shown.split) == 0
+    assert shown.offsets.tolist() == [0]
+
+
 def test_a_label_is_the_strongest_event_that_followed_through_the_list(
     shown: Impressions,
 ) -> None:

@@ -46,7 +46,8 @@ def test_training_tells_the_warnings_of_its_data(priceless, caplog, monkeypatch)
         caplog.clear()
         with pytest.raises(_Trained):
             run.train(priceless)
-        assert "data.item_attributes.price` should name a column" in caplog.text
+        told = "Warning: `data.item_attributes.price` should name a column"
+        assert told in caplog.text
         assert "has no usable one in" in caplog.text
         assert "'ads', 'purchase * price', and none of the" in caplog.text
         assert all(record.levelname == "WARNING" for record in caplog.records)

@@ -54,7 +54,9 @@ def encode_context(
         deepest = [(attribute.tokens(text) or [""])[-1] for text in texts]
         indices = vocabularies[attribute.name].lookup(deepest)
         name = f"{what}_{column}_indices"
-        mapping = store_table(engine, name, pa.table({column: texts, name: indices}))
+        # The type is said: of no value at all there would be none to compare with.
+        table = {column: pa.array(texts, pa.string()), name: indices}
+        mapping = store_table(engine, name, pa.table(table))
         joined = events.left_join(mapping, [column])
         index: Any = joined[name].fill_null(PADDING_INDEX).cast("int32")
         kept = [joined[c] for c in events.columns if c != column]

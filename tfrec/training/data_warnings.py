@@ -20,9 +20,10 @@ def warn_of_data(config: ExperimentConfig, dataset: PreparedDataset) -> None:
         dataset: The prepared data, whether they were prepared just now or before.
     """
     for warning in dataset.manifest.get("warnings", ()):
-        _LOGGER.warning("Data: %s", warning)
+        # Without a handler of logs only the text is printed: it says what it is.
+        _LOGGER.warning("Warning: %s", warning)
     for warning in missing_order_numbers(config, dataset):
-        _LOGGER.warning("%s", warning)
+        _LOGGER.warning("Warning: %s", warning)
 
 
 def missing_order_numbers(
