@@ -134,6 +134,7 @@ def test_impressions_of_all_files_are_read(tmp_path: Path):
             "user_id": ["user 0", "user 1", "user 0"],
             "timestamp": pa.array([10, 20, 30], pa.int64()),
             "split": pa.array([0, 1, 2], pa.int8()),
+            "query": ["", "red lamp", ""],
             **{k: pa.array(v, pa.list_(t)) for k, (v, t) in lists.items()},
         }
     )
@@ -149,6 +150,8 @@ def test_impressions_of_all_files_are_read(tmp_path: Path):
     np.testing.assert_array_equal(shown.position, [1, 2, 0])
     np.testing.assert_array_equal(shown.propensity, [0.5, 0.25, np.nan])
     np.testing.assert_array_equal(shown.event_type_index, [0, 3, 2])
+    assert shown.query_text.tolist() == ["", "red lamp", ""]
+    assert shown.context == {}
 
 
 def test_unfinished_dataset_is_refused_with_what_to_do(tmp_path: Path):
