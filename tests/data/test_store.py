@@ -135,6 +135,8 @@ def test_impressions_of_all_files_are_read(tmp_path: Path):
             "timestamp": pa.array([10, 20, 30], pa.int64()),
             "split": pa.array([0, 1, 2], pa.int8()),
             "query": ["", "red lamp", ""],
+            "context_country": pa.array([2, 0, 3], pa.int32()),
+            "context_hour": pa.array([7.0, None, 0.5], pa.float32()),
             **{k: pa.array(v, pa.list_(t)) for k, (v, t) in lists.items()},
         }
     )
@@ -151,7 +153,8 @@ def test_impressions_of_all_files_are_read(tmp_path: Path):
     np.testing.assert_array_equal(shown.propensity, [0.5, 0.25, np.nan])
     np.testing.assert_array_equal(shown.event_type_index, [0, 3, 2])
     assert shown.query_text.tolist() == ["", "red lamp", ""]
-    assert shown.context == {}
+    assert shown.context["country"].tolist() == [2, 0, 3]
+    np.testing.assert_array_equal(shown.context["hour"], [7.0, np.nan, 0.5])
 
 
 def test_unfinished_dataset_is_refused_with_what_to_do(tmp_path: Path):
