@@ -135,7 +135,9 @@ def _loss_rows(
     ungraded: dict[str, Any] = {"event_gains": {}} if settings.event_gains else {}
     novel = Row("novel", "loss", {"novel_weight": 1.0})
     if settings.novel_weight > 0.0:
-        novel = Row("without_novel", "loss", {"novel_weight": 0.0})
+        others = [getattr(settings, name) for name in off if name != "novel_weight"]
+        left = {} if any(others) else ungraded
+        novel = Row("without_novel", "loss", {"novel_weight": 0.0, **left})
     rows = [
         novel,
         Row("pointwise", "loss", {**both, **ungraded}),

@@ -100,6 +100,11 @@ def test_without_a_loss_of_order_there_are_no_gains(tmp_path: Path) -> None:
     assert rows["pointwise"].changes["event_gains"] == {}
     rows = {row.name: row for row in switch_rows(shop(tmp_path))}
     assert "event_gains" not in rows["pointwise"].changes
+    alone = {"listwise_weight": 0.0, "novel_weight": 1.0, "event_gains": {"cart": 2.0}}
+    config = shop(tmp_path, **alone)
+    row = {row.name: row for row in switch_rows(config)}["without_novel"]
+    assert row.changes == {"novel_weight": 0.0, "event_gains": {}}
+    assert row.apply(config).ranking is not None  # It is not refused.
 
 
 def test_searches_of_the_history_are_rows_where_it_is_longer_than_what_they_find(
