@@ -1,9 +1,11 @@
 """Messages about configurations: what is unknown, what was expected, what came."""
 
 import difflib
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -43,17 +45,18 @@ def _nested_model(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
+@functools.cache  # Every key of every file is looked up in them.
 def config_fields(
     model: type[BaseModel] = ExperimentConfig, prefix: str = ""
-) -> dict[str, FieldInfo]:
+) -> Mapping[str, FieldInfo]:
     """Returns every field of the configuration by its dotted name."""
-    fields = {}
+    fields: dict[str, FieldInfo] = {}
     for name, field in model.model_fields.items():
         fields[prefix + name] = field
         nested = _nested_model(field.annotation)
         if nested:
             fields |= config_fields(nested, f"{prefix}{name}.")
-    return fields
+    return MappingProxyType(fields)
 
 
 def config_class(key: str) -> type[BaseModel]:

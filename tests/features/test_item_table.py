@@ -73,20 +73,20 @@ def test_numbers_of_one_value_or_none_stay_finite():
 
 def test_paths_give_their_prefixes_tags_themselves_and_categories_one_value():
     tokens = ["a", "a/b", "a/b/c"]
-    values = ["a/b/c", "a/b/x", None, "", "b"]
+    values = ["a/b/c", "a/b/x", None, "", "b", "a/b/c"]
     path = AttributeSpec("p", AttributeKind.PATH, separator="/")
     found = attribute_indices(values, path, Vocabulary(tokens))
     # Indices from 2; 1 is a prefix that the vocabulary does not know.
-    expected = [[2, 3, 4], [2, 3, 1], [0, 0, 0], [0, 0, 0], [1, 0, 0]]
+    expected = [[2, 3, 4], [2, 3, 1], [0, 0, 0], [0, 0, 0], [1, 0, 0], [2, 3, 4]]
     assert found.dtype == np.int32
     np.testing.assert_array_equal(found, expected)
     tags = AttributeSpec("t", AttributeKind.TAGS, separator="/")
     found = attribute_indices(values, tags, Vocabulary(["c", "b", "a"]))
-    expected = [[4, 3, 2], [4, 3, 1], [0, 0, 0], [0, 0, 0], [3, 0, 0]]
+    expected = [[4, 3, 2], [4, 3, 1], [0, 0, 0], [0, 0, 0], [3, 0, 0], [4, 3, 2]]
     np.testing.assert_array_equal(found, expected)
     one = AttributeSpec("c", AttributeKind.CATEGORICAL)
     found = attribute_indices(values, one, Vocabulary(["b", "a/b/c"]))
-    np.testing.assert_array_equal(found, [[3], [1], [0], [0], [2]])
+    np.testing.assert_array_equal(found, [[3], [1], [0], [0], [2], [3]])
 
 
 def test_values_that_are_all_missing_have_one_empty_level():

@@ -96,10 +96,13 @@ def attribute_indices(
     A path gives one index per prefix: `home/lamps` gives those of `home` and of
     `home/lamps`; tags one per tag.
     """
-    rows = [attribute.tokens(value) for value in values]
+    # Many items share a value: each is taken apart once.
+    places = {value: place for place, value in enumerate(dict.fromkeys(values))}
+    rows = [attribute.tokens(value) for value in places]
     depth = max((len(row) for row in rows), default=0) or 1
     padded = [token for row in rows for token in [*row, *[""] * (depth - len(row))]]
-    return vocabulary.lookup(padded).reshape(len(rows), depth)
+    found = vocabulary.lookup(padded).reshape(len(rows), depth)
+    return found[np.fromiter(map(places.get, values), np.int64, len(values))]
 
 
 def measure_scale(raw: np.ndarray) -> tuple[float, float]:
