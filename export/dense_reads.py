@@ -1,16 +1,13 @@
 """Takes the hidden copies of variables out of a written SavedModel."""
 
-from pathlib import Path
-
 from tensorflow.core.framework.node_def_pb2 import NodeDef
 from tensorflow.core.framework.types_pb2 import DT_INT32
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-from tensorflow.python.saved_model import fingerprinting_utils
 
 _GATHER = "ResourceGather"
 
 
-def use_dense_reads(path: Path) -> int:
+def use_dense_reads(model: SavedModel) -> int:
     """Replaces every gather from a variable by a read and a gather from its value.
 
     `tf.gather(variable, ...)` becomes the op `ResourceGather`. Its kernel switches
@@ -21,14 +18,11 @@ def use_dense_reads(path: Path) -> int:
     shares its memory, so read and gather together cost no copy.
 
     Args:
-        path: Folder with the SavedModel, which is changed in place.
+        model: What was written; it is changed.
 
     Returns:
         How many gathers were replaced.
     """
-    file = path / "saved_model.pb"
-    model = SavedModel()
-    model.ParseFromString(file.read_bytes())
     count = 0
     for meta_graph in model.meta_graphs:
         for function in meta_graph.graph_def.library.function:
@@ -37,8 +31,6 @@ def use_dense_reads(path: Path) -> int:
             for gather in gathers:
                 read, axis = _replace(gather)
                 function.node_def.extend([read, axis])
-    file.write_bytes(model.SerializeToString(deterministic=True))
-    fingerprinting_utils.write_fingerprint(str(path))  # It was of the old graph.
     return count
 
 

@@ -19,6 +19,7 @@ from export.same_signatures import join_signatures
 from export.signatures import ServingModule
 from export.version_folder import Draft, new_version
 from export.warmup import BATCH_SIZES, served_names, write_warmup
+from export.written_graph import written_graph
 from tfrec.config import ExperimentConfig
 from tfrec.config_file import save_config
 from tfrec.data.store import PreparedDataset
@@ -207,11 +208,11 @@ def _save(module: ServingModule, path: Path) -> None:
             f"The model could not be written to '{path}': {error.message}. Nothing is "
             "left of it. See to it that the disk has room and the folder is writable."
         ) from error
-    use_dense_reads(path)
-    keep_branches_apart(path)
-    for name in functions:
-        if len(served_names(name)) > 1:
-            join_signatures(path, served_names(name))
+    with written_graph(path) as model:
+        use_dense_reads(model)
+        keep_branches_apart(model)
+        for name in functions:
+            join_signatures(model, served_names(name))
 
 
 def _write_extra(

@@ -1,12 +1,9 @@
 """Lets names of one signature stand for the same nodes of a written SavedModel."""
 
-from pathlib import Path
-
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-from tensorflow.python.saved_model import fingerprinting_utils
 
 
-def join_signatures(path: Path, names: tuple[str, ...]) -> None:
+def join_signatures(model: SavedModel, names: tuple[str, ...]) -> None:
     """Makes the signatures `names[1:]` aliases of `names[0]`.
 
     `tf.saved_model.save` gives each name inputs, a call and outputs of its own. The
@@ -15,14 +12,9 @@ def join_signatures(path: Path, names: tuple[str, ...]) -> None:
     request, in a server and in the gates.
 
     Args:
-        path: Folder with the SavedModel, which is changed in place.
+        model: What was written; it is changed.
         names: Names under which one function was written.
     """
-    file = path / "saved_model.pb"
-    model = SavedModel()
-    model.ParseFromString(file.read_bytes())
     for meta_graph in model.meta_graphs:
         for name in names[1:]:
             meta_graph.signature_def[name].CopyFrom(meta_graph.signature_def[names[0]])
-    file.write_bytes(model.SerializeToString(deterministic=True))
-    fingerprinting_utils.write_fingerprint(str(path))  # It was of the old graph.

@@ -87,8 +87,8 @@ def find_text_neighbours(
     near, weights = [], []
     for start in range(0, len(new), _CHUNK):
         likeness = unit[new[start : start + _CHUNK]] @ columns
-        best = np.argpartition(-likeness, number - 1, axis=1)[:, :number]
-        weight = np.exp((np.take_along_axis(likeness, best, axis=1) - 1.0) / _SPREAD)
+        nearest, best = map(np.asarray, tf.math.top_k(likeness, number, sorted=False))
+        weight = np.exp((nearest - 1.0) / _SPREAD)
         near.append(known[best])
         weights.append(weight / weight.sum(axis=1, keepdims=True))
     return TextNeighbours(
