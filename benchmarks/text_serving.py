@@ -37,6 +37,7 @@ from benchmarks.serving_calls import (
     take_turns,
 )
 from serving.load_test import draw_requests
+from serving.server.kernels import choose_kernels_for_requests
 from tfrec.config import ExperimentConfig
 from tfrec.config_file import load_config
 from tfrec.data.simulator import simulate, sized_config
@@ -59,6 +60,7 @@ _TEXT_OPTIONS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the benchmark; returns 1 where a goal is missed with `--check`."""
     options = _parse(argv)
+    choose_kernels_for_requests()  # In process as in the server.
     start_tensorflow_quietly()
     versions = {
         ID: _export(options, "id", []),

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serving.server.kernels import choose_kernels_for_requests
 from tfrec.quiet import start_tensorflow_quietly
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if bool(options.models_config) == bool(options.model_base_path):
         parser.error("give either --models_config or --model_base_path")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    choose_kernels_for_requests()
     start_tensorflow_quietly()
     from serving.server.errors import ModelConfigError, ModelLoadError
 

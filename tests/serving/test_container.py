@@ -12,6 +12,7 @@ from google.protobuf import (
 )
 from google.protobuf.message import Message
 
+from serving.server.kernels import choose_kernels_for_requests
 from serving.server.model_config import read_models_config
 
 CONTAINER = Path(__file__).parents[2] / "serving" / "container"
@@ -108,6 +109,16 @@ def test_the_dockerfile_copies_every_file_that_its_flags_name() -> None:
     for flag in ("model_config_file", "monitoring_config_file"):
         assert values[flag].removeprefix("/config/") in sources
     assert steps["EXPOSE"].split() == [values["port"], values["rest_api_port"]]
+
+
+def test_both_servers_answer_with_the_same_kernels() -> None:
+    environment: dict[str, str] = {}
+    choose_kernels_for_requests(environment)
+    ((name, value),) = environment.items()
+    assert f"ENV {name}={value}" in (CONTAINER / "Dockerfile").read_text().split("\n")
+    choice = {name: "1"}
+    choose_kernels_for_requests(choice)
+    assert choice == {name: "1"}
 
 
 def test_compose_mounts_the_models_where_the_config_looks() -> None:
