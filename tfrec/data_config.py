@@ -38,6 +38,9 @@ class TableConfig(FrozenConfig):
     header: bool = Field(True, description="False: `columns` names them in order.")
     columns: tuple[str, ...] = Field((), description="Names for a file without header.")
     quote: str = Field('"', description="Quote character of `csv`; empty for none.")
+    decimal: Literal[".", ","] = Field(
+        ".", description="Decimal sign of numbers in `csv`; `,`: `1.234,50` is 1234.5."
+    )
 
     @model_validator(mode="after")
     def _named(self) -> Self:

@@ -233,7 +233,8 @@ def test_what_prepare_accepts_is_accepted_with_a_warning(tmp_path):
     assert warnings == [
         "new.csv: 1 x earlier row of the same item",
         "new.csv: 2 x value of 'eur' that is no usable number (expected such as "
-        "1234.5: a point, no other sign, no currency; no price or time below 0)",
+        "1234.5: a point, or a comma with `decimal: ','` beside `paths`, no other "
+        "sign, no currency; no price or time below 0)",
     ]
 
 

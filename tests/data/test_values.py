@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tfrec.config import ExperimentConfig
 from tfrec.data.prepare import prepare
 from tfrec.data.store import PreparedDataset
 
@@ -154,8 +155,59 @@ def test_prices_that_are_no_numbers_are_missing_and_counted(
     # nan, free, inf, -1 of a and none of b; an empty price is just missing.
     assert dataset.manifest["warnings"] == [
         "events: 5 x value of 'price' that is no usable number (expected such as "
-        "1234.5: a point, no other sign, no currency; no price or time below 0)"
+        "1234.5: a point, or a comma with `decimal: ','` beside `paths`, no other "
+        "sign, no currency; no price or time below 0)"
     ]
+
+
+def test_decimal_commas_are_read_where_they_are_declared(
+    prepare_rows: Prepare, write_csv: Callable[..., Path]
+) -> None:
+    prices = ["1.234,50", " -0,5", "7", ",5", "12.345.678", "12.5", "1.23,4", "", "x"]
+    items = write_csv(
+        "items.csv", [(n, p) for n, p in enumerate(prices)], header=("item_id", "worth")
+    )
+    # The second quantity is dropped; the dwell time of the third is no number.
+    rows = [
+        ("u", "0", 1, "1,5", "2"),
+        ("u", "1", 2, "1", "-0,5"),
+        ("u", "2", 3, "1.5", "1"),
+    ]
+    dataset = prepare_rows(
+        rows,
+        header=("user_id", "item_id", "timestamp", "dwell", "load"),
+        event_columns={"timestamp": "timestamp", "dwell_seconds": "dwell"},
+        events={"decimal": ","},
+        items={"paths": [str(items)], "decimal": ","},
+        item_attributes=[{"name": "worth", "kind": "numeric"}],
+        cleaning={
+            "min_user_events": 1,
+            "drop_rows": [{"column": "load", "drop": "at_most", "value": 0}],
+        },
+    )
+
+    found = {row["item_id"]: row["worth"] for row in dataset.items.to_pylist()}
+    expected = [1234.5, -0.5, 7.0, 0.5, 12_345_678.0, None, None, None, None]
+    assert [found[str(n)] for n in range(len(prices))] == expected
+    assert dataset.load_sequences().dwell_seconds.tolist() == [1.5, 0.0]
+    expected_text = "1.234,5: a comma, points between groups of three, no other sign"
+    told = [text for text in dataset.manifest["warnings"] if "no usable number" in text]
+    assert len(told) == 2
+    assert all(expected_text in text for text in told)
+    assert [text.split(" x ")[0] for text in told] == ["events: 1", "items: 3"]
+
+
+def test_json_and_parquet_have_a_decimal_point_of_their_own(
+    tmp_path: Path, make_config: Callable[..., ExperimentConfig]
+) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"user_id": "u", "item_id": "a", "timestamp": 1, "price": 2.5}\n')
+    config = make_config(
+        log,
+        events={"decimal": ","},
+        item_attributes=[{"name": "price", "kind": "numeric"}],
+    )
+    assert prepare(config).items["price"].to_pylist() == [2.5]
 
 
 def test_numbers_that_only_an_attribute_reads_off_the_events_are_counted(

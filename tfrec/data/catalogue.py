@@ -18,6 +18,7 @@ from tfrec.data.values import (
     clean_id,
     id_problem,
     is_garbage,
+    with_points,
 )
 from tfrec.data.vocabulary import Vocabulary
 from tfrec.schema import NUM_SPECIAL_INDICES, AttributeKind, AttributeSpec
@@ -53,7 +54,7 @@ def stage_items(source: Source, data: DataConfig) -> Table:
 
     `garbage` has one bit for each of `numeric_columns` that holds no usable one.
     """
-    raw = source.table
+    raw = with_points(source.table, numeric_columns(data), source.decimal)
     item_id = clean_id(raw[data.item_columns.item_id].cast("string"))
     problem = id_problem(item_id, what="item")
     if PROBLEM in raw.columns:

@@ -47,10 +47,12 @@ from tfrec.data.staging import (
 
 EVENTS, ITEMS = "data.events", "data.items"
 
-_NUMBERS = (
-    "(expected such as 1234.5: a point, no other sign, no currency; no price or time "
-    "below 0)"
-)
+_NUMBERS = "(expected such as {}, no other sign, no currency; no price or time below 0)"
+_NUMBER_EXAMPLES = {
+    None: "1234.5: a point",
+    ".": "1234.5: a point, or a comma with `decimal: ','` beside `paths`",
+    ",": "1.234,5: a comma, points between groups of three",
+}
 _PROPENSITIES = "(expected a chance from 0 to 1, such as 0.25)"
 
 
@@ -116,7 +118,11 @@ def clean_events(
     _reject(engine, source, raw, rejected, report, data.cleaning.max_reject_share)
     kept = raw.filter(raw["dropped"].isnull())
     report.warnings = _count_garbage(
-        engine, kept, number_columns(data), propensity=data.event_columns.propensity
+        engine,
+        kept,
+        number_columns(data),
+        decimal=source.decimal,
+        propensity=data.event_columns.propensity,
     )
     usable = kept.filter(kept["problem"].isnull())
     report.notes = empty_column_notes(
@@ -197,7 +203,9 @@ def load_items(
         engine, staged
     )
     usable = staged.filter(staged["problem"].isnull())
-    report.warnings = _count_garbage(engine, usable, numeric_columns(data))
+    report.warnings = _count_garbage(
+        engine, usable, numeric_columns(data), decimal=source.decimal
+    )
     report.notes = empty_column_notes(
         engine,
         usable,
@@ -280,18 +288,20 @@ def _count_garbage(
     rows: Table,
     columns: Sequence[str],
     *,
+    decimal: str | None,
     propensity: str | None = None,
 ) -> dict[str, int]:
     """Counts rows by the bits of `garbage`: one for each of the columns."""
     if "garbage" not in rows.columns:
         return {}
+    numbers = _NUMBERS.format(_NUMBER_EXAMPLES[decimal])
     bad = rows.filter(rows["garbage"] > 0)
     counts = engine.to_pyarrow(bad.group_by("garbage").agg(count=bad.count()))
     result: dict[str, int] = {}
     for row in counts.to_pylist():
         for bit, column in enumerate(columns):
             if row["garbage"] & 2**bit:
-                expected = _PROPENSITIES if column == propensity else _NUMBERS
+                expected = _PROPENSITIES if column == propensity else numbers
                 text = f"value of '{column}' that is no usable number {expected}"
                 result[text] = result.get(text, 0) + row["count"]
     return result

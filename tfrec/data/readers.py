@@ -48,6 +48,7 @@ class Source:
         files: The files, in the order of reading.
         first_line: Line of the first row in each file, from 1.
         rejects_table: Engine table of the lines that are no rows, after a scan.
+        decimal: Decimal sign of numbers in text; None where the format has its own.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Source:
     files: tuple[str, ...]
     first_line: int = 1
     rejects_table: str | None = None
+    decimal: str | None = None
 
 
 def open_source(
@@ -238,7 +240,9 @@ def _open_csv(
     )
     first_line = 2 if config.header else 1
     table = engine.table(view)
-    return Source(name, table, columns, files, first_line, f"{view}_rejects")
+    return Source(
+        name, table, columns, files, first_line, f"{view}_rejects", config.decimal
+    )
 
 
 def _store_rejects(view: str) -> str:

@@ -6,7 +6,7 @@ import ibis
 
 from tfrec.config import CleaningConfig, DataConfig, RowFilter
 from tfrec.data.engine import Column, Table, content_hash
-from tfrec.data.numbers import event_attributes, stage_numbers
+from tfrec.data.numbers import event_attributes, number_columns, stage_numbers
 from tfrec.data.readers import FILE, LINE, PROBLEM, Source
 from tfrec.data.values import (
     as_attribute_number,
@@ -14,6 +14,7 @@ from tfrec.data.values import (
     as_number,
     as_text,
     as_words,
+    with_points,
 )
 from tfrec.schema import NUM_SPECIAL_INDICES, AttributeKind
 
@@ -82,7 +83,8 @@ def stage_events(source: Source, data: DataConfig, *, reads_searches: bool) -> T
         for each of `number_columns` that holds no usable one), `context_*`,
         `attribute_*` and `title`.
     """
-    raw, roles = source.table, data.event_columns
+    raw = with_points(source.table, _compared_numbers(data), source.decimal)
+    roles = data.event_columns
     type_index, type_problem = _event_type(raw, data)
     instant, time_problem = _instant(raw, data)
     item_text: Any = _raw_id(raw[roles.item_id])
@@ -204,6 +206,16 @@ def _dropped(
     cases = [(c.fill_null(False), place) for place, c in conditions.items()]
     found: Any = ibis.cases(*cases, else_=ibis.null("int8"))
     return found.cast("int8")
+
+
+def _compared_numbers(data: DataConfig) -> list[str]:
+    """Returns the columns that are read as numbers, those of conditions included."""
+    compared = [
+        c.column
+        for c in data.cleaning.drop_rows
+        if c.drop in ("at_most", "below") or isinstance(c.value, float)
+    ]
+    return list(dict.fromkeys([*number_columns(data), *compared]))
 
 
 def _meets(raw: Table, condition: RowFilter) -> Any:

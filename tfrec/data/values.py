@@ -1,10 +1,11 @@
 """Turns raw values into ids, numbers and instants; says why one cannot be used."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import ibis
 
-from tfrec.data.engine import MICROSECONDS, Column, microseconds
+from tfrec.data.engine import MICROSECONDS, Column, Table, microseconds
 from tfrec.data_config import TimeUnit
 from tfrec.order_config import PRICE
 
@@ -18,6 +19,8 @@ _UNITS = (
     ("milliseconds", MICROSECONDS // 1_000, (100_000_000_000, 99_999_999_999_999)),
     ("microseconds", 1, (100_000_000_000_000, float("inf"))),
 )
+# Groups of three between points, then a decimal comma; and what no number is.
+_PARTED, _NO_NUMBER = r"^\s*[-+]?[0-9]{1,3}(\.[0-9]{3})+(,[0-9]*)?\s*$", "?"
 _DATES = (19_000_101, 21_001_231)  # 20191001 is a day, not a second of 1970.
 
 NO_TIME = "no timestamp"
@@ -91,6 +94,30 @@ def id_problem(column: Column, *, what: str) -> Column:
         (has_nul, f"NUL byte in {what} id"),
         else_=ibis.null("string"),
     )
+
+
+def with_points(table: Table, columns: Sequence[str], decimal: str | None) -> Table:
+    """Rewrites numbers with a decimal comma as those that `as_number` reads.
+
+    `1.234,50` becomes `1234.50`. A point that does not part groups of three makes a
+    text no number: it may as well be a decimal one.
+
+    Args:
+        table: With text in `columns`.
+        columns: Those that hold numbers.
+        decimal: Their decimal sign; the table is returned as it is but for ",".
+    """
+    if decimal != ",":
+        return table
+    changed = {}
+    for name in columns:
+        text: Any = table[name]
+        parted = text.re_search(_PARTED)
+        unclear = ~parted & text.contains(".")
+        whole: Any = ibis.ifelse(parted, text.replace(".", ""), text)
+        number = whole.replace(",", ".")
+        changed[name] = ibis.ifelse(unclear, _NO_NUMBER, number)
+    return table.mutate(**changed)
 
 
 def as_number(column: Column) -> Column:
