@@ -16,6 +16,9 @@ def mask_accidental_hits(
     Returns:
         bool `[num_positions, num_negatives]`.
 
+    References:
+        - `tf.nn.compute_accidental_hits`, which does the same for sampled classes.
+
     Example:
         >>> mask_accidental_hits(tf.constant([4, 7]), tf.constant([[7, 5]])).numpy()
         array([[ True,  True],

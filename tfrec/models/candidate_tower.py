@@ -29,6 +29,10 @@ class AttributeEmbedding(tf.keras.layers.Layer):
 
     Returns:
         float `[..., embedding_dim]`.
+
+    References:
+        - Covington et al., "Deep Neural Networks for YouTube Recommendations",
+          RecSys 2016 (means of the embeddings of several values).
     """
 
     def __init__(
@@ -101,6 +105,10 @@ class CandidateTower(tf.keras.layers.Layer):
     Returns:
         float `[num_distinct, embedding_dim]`: the `item` vectors, not
         normalised; those of item index 0 (padding) are zeros.
+
+    References:
+        - Volkovs et al., "DropoutNet: Addressing Cold Start in Recommender Systems",
+          NeurIPS 2017 (hidden ids as a trained case).
     """
 
     def __init__(

@@ -37,6 +37,12 @@ class EventEncoder(tf.keras.layers.Layer):
 
     Returns:
         float `[num_rows, num_tokens, embedding_dim]`.
+
+    References:
+        - Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018,
+          https://arxiv.org/abs/1808.09781 (learned positions added to items).
+        - Hidasi et al., "Parallel Recurrent Neural Network Architectures for
+          Feature-rich Session-based Recommendations", RecSys 2016 (more than ids).
     """
 
     def __init__(

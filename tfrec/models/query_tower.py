@@ -95,6 +95,12 @@ class QueryTower(tf.keras.layers.Layer):
     Returns:
         float32 `[num_queries, embedding_dim]`, L2-normalised; with several interests
         `[num_queries, num_interests, embedding_dim]`.
+
+    References:
+        - Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018,
+          https://arxiv.org/abs/1808.09781 (the state of the last token is the query).
+        - Covington et al., "Deep Neural Networks for YouTube Recommendations",
+          RecSys 2016 (searches and context beside the history).
     """
 
     def __init__(

@@ -224,6 +224,10 @@ def graded_labels(labels: tf.Tensor, gains: tf.Tensor) -> tf.Tensor:
 
     Returns:
         float, same shape; what is not positive stays.
+
+    References:
+        - Järvelin and Kekäläinen, "Cumulated Gain-based Evaluation of IR Techniques",
+          ACM TOIS 2002 (graded relevance).
     """
     happened = tf.where(labels > 0.0, gains, 0.0)
     strongest = tf.reduce_max(happened, axis=-1, keepdims=True)

@@ -94,6 +94,9 @@ class ExtractionLevel(TaskLayer):
     Returns:
         The same number of `[..., hidden_dims[-1]]`; the shared one as it came in
         the last level.
+
+    References:
+        - Tang et al., "Progressive Layered Extraction (PLE)", RecSys 2020.
     """
 
     def __init__(

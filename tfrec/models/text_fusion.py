@@ -27,6 +27,11 @@ class TextProjection(tf.keras.layers.Layer):
 
     Returns:
         float `[num_texts, embedding_dim]`.
+
+    References:
+        - Hou et al., "Towards Universal Sequence Representation Learning for
+          Recommender Systems", KDD 2022, https://arxiv.org/abs/2206.05941 (centred
+          texts, taken into the space of items by a learned map).
     """
 
     def __init__(self, embedding_dim: int, item_text: np.ndarray, **kwargs: Any):
@@ -78,6 +83,10 @@ class TextGate(tf.keras.layers.Layer):
 
     Returns:
         float `[num_distinct, embedding_dim]`.
+
+    References:
+        - Arevalo et al., "Gated Multimodal Units for Information Fusion", 2017,
+          https://arxiv.org/abs/1702.01992; here the gate is by count alone.
     """
 
     def __init__(self, train_count: np.ndarray, **kwargs: Any) -> None:

@@ -33,6 +33,9 @@ class RecencyMean(tf.keras.layers.Layer):
 
     Raises:
         ValueError: If `num_groups` does not divide `dim`.
+
+    References:
+        - Ding and Li, "Time Weight Collaborative Filtering", CIKM 2005 (half-lives).
     """
 
     def __init__(self, num_groups: int, **kwargs: Any) -> None:
