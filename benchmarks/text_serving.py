@@ -60,7 +60,6 @@ _TEXT_OPTIONS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the benchmark; returns 1 where a goal is missed with `--check`."""
     options = _parse(argv)
-    choose_kernels_for_requests()  # In process as in the server.
     start_tensorflow_quietly()
     versions = {
         ID: _export(options, "id", []),
@@ -267,4 +266,5 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    choose_kernels_for_requests()  # In process as in the server.
     sys.exit(main())

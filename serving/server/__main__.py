@@ -31,7 +31,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if bool(options.models_config) == bool(options.model_base_path):
         parser.error("give either --models_config or --model_base_path")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    choose_kernels_for_requests()
     start_tensorflow_quietly()
     from serving.server.errors import ModelConfigError, ModelLoadError
 
@@ -134,4 +133,5 @@ def _models(options: argparse.Namespace) -> "list[ServedModel]":
 
 
 if __name__ == "__main__":
+    choose_kernels_for_requests()
     sys.exit(main())
