@@ -60,6 +60,16 @@ def json_extract_string(text: dt.string, path: dt.string) -> dt.string:  # type:
     """Returns one value of a JSON text (Spark: `get_json_object`)."""
 
 
+@ibis.udf.scalar.builtin(name="json_extract_string")
+def json_extract_list(text: dt.string, path: dt.string) -> dt.Array(dt.string):  # type: ignore[valid-type]
+    """Returns the values that a path with `[*]` finds; none where it is no list."""
+
+
+@ibis.udf.scalar.builtin
+def json_type(text: dt.string, path: dt.string) -> dt.string:  # type: ignore[valid-type]
+    """Returns the type of one value of a JSON text, such as `ARRAY`."""
+
+
 def microseconds(column: Column) -> Column:
     """Returns the instant as microseconds since 1970.
 

@@ -18,7 +18,14 @@ import pyarrow.parquet as pq
 from ibis.backends.duckdb import Backend
 
 from tfrec.config import TableConfig
-from tfrec.data.engine import Column, Table, json_extract_string, json_valid
+from tfrec.data.engine import (
+    Column,
+    Table,
+    json_extract_list,
+    json_extract_string,
+    json_type,
+    json_valid,
+)
 
 FILE = "_file"
 LINE = "_line"  # Place in the file, where it is not the place in the table.
@@ -332,7 +339,8 @@ def _explode_sequences(
 def _extract_json(
     lines: Table, files: tuple[str, ...], *, name: str
 ) -> tuple[Table, tuple[str, ...]]:
-    columns = tuple(dict.fromkeys(k for f in files for k in _json_keys(f)))
+    is_list = _json_columns(files)
+    columns = tuple(is_list)
     if not columns:
         raise ValueError(
             f"`{name}` must have one JSON object a line. Received: no object in the "
@@ -344,14 +352,28 @@ def _extract_json(
 
     def value(column: str) -> Column:
         quoted = column.replace('"', '\\"')
-        return json_extract_string(lines["text"], f'$."{quoted}"').name(column)
+        text, path = lines["text"], f'$."{quoted}"'
+        single: Any = json_extract_string(text, path)
+        if not is_list[column]:
+            return single.name(column)
+        is_array: Any = json_type(text, path) == "ARRAY"
+        several: Any = json_extract_list(text, f"{path}[*]")
+        return ibis.ifelse(is_array, several, ibis.array([single])).name(column)
 
     problem = lines["text"].isnull().ifelse("not valid JSON", ibis.null("string"))
     table = lines.select(FILE, LINE, problem.name(PROBLEM), *map(value, columns))
     return table, columns
 
 
-def _json_keys(file: str) -> Iterator[str]:
+def _json_columns(files: tuple[str, ...]) -> dict[str, bool]:
+    """Returns the keys, and which of them hold lists in some of the first lines."""
+    is_list: dict[str, bool] = {}
+    for key, value in (item for file in files for item in _json_items(file)):
+        is_list[key] = is_list.get(key, False) or isinstance(value, list)
+    return is_list
+
+
+def _json_items(file: str) -> Iterator[tuple[str, Any]]:
     with _open_binary(file) as stream:
         for line in islice(stream, NUM_SAMPLED_LINES):
             try:
@@ -360,4 +382,4 @@ def _json_keys(file: str) -> Iterator[str]:
             except ValueError:
                 continue  # Counted as a reject when the table is read.
             if isinstance(record, dict):
-                yield from record
+                yield from record.items()
