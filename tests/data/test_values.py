@@ -1,4 +1,5 @@
 import datetime
+import decimal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,28 @@ def test_json_and_parquet_have_a_decimal_point_of_their_own(
         item_attributes=[{"name": "price", "kind": "numeric"}],
     )
     assert prepare(config).items["price"].to_pylist() == [2.5]
+
+
+@pytest.mark.parametrize(
+    "value", [[38.0, 40.0], datetime.date(2025, 1, 31), {"eur": 3.5}]
+)
+def test_a_column_whose_type_is_no_number_is_named(
+    tmp_path: Path, make_config: Any, value: object
+) -> None:
+    row = {"user_id": "u", "item_id": "a", "timestamp": 1, "size": value}
+    row |= {"weight": decimal.Decimal("1.25"), "nothing": None, "is_new": True}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "log.parquet")
+
+    def prepare_numbers(*names: str) -> PreparedDataset:
+        attributes = [{"name": name, "kind": "numeric"} for name in names]
+        config = make_config(tmp_path / "log.parquet", item_attributes=attributes)
+        return prepare(config)
+
+    with pytest.raises(ValueError, match=r"`data.item_attributes.size`.*log.parquet"):
+        prepare_numbers("size", "weight")
+    (item,) = prepare_numbers("weight", "nothing", "is_new").items.to_pylist()
+    found = [item[name] for name in ("weight", "nothing", "is_new")]
+    assert found == [1.25, None, 1.0]
 
 
 def test_numbers_that_only_an_attribute_reads_off_the_events_are_counted(

@@ -25,7 +25,7 @@ from tfrec.data.cleaning import (
 from tfrec.data.empty_columns import NOTHING_LEARNT, empty_column_notes
 from tfrec.data.engine import Table, count_rows, drop, materialise
 from tfrec.data.numbers import number_columns, zero_place_note
-from tfrec.data.readers import Source, check_columns, open_source
+from tfrec.data.readers import Source, check_columns, check_numbers, open_source
 from tfrec.data.rejects import (
     Reject,
     RejectSummary,
@@ -101,7 +101,9 @@ def read_events(
     roles = data.event_columns
     sequence_columns = (roles.user_id, roles.item_id)
     source = _open(engine, data.events, EVENTS, sequence_columns)
-    check_columns(source, wanted_columns(data))
+    wanted = wanted_columns(data)
+    check_columns(source, wanted)
+    check_numbers(source, _only(wanted, number_columns(data)))
     staged = stage_events(source, data, reads_searches=reads_searches)
     return source, _stage(engine, source, staged, "events_raw")
 
@@ -193,7 +195,9 @@ def load_items(
         raise ValueError("`data.items` must be set to load a catalogue.")
     id_column = data.item_columns.item_id
     source = _open(engine, data.items, ITEMS, (id_column, f"{id_column}_2"))
-    check_columns(source, wanted_item_columns(data))
+    wanted = wanted_item_columns(data)
+    check_columns(source, wanted)
+    check_numbers(source, _only(wanted, numeric_columns(data)))
     staged = _stage(engine, source, stage_items(source, data), "items_raw")
     report = LoadReport()
     bad = staged.mutate(row=staged.rowid()).filter(staged["problem"].notnull())
@@ -214,6 +218,10 @@ def load_items(
         consequence=if_empty,
     )
     return given, report
+
+
+def _only(wanted: dict[str, str], columns: Sequence[str]) -> dict[str, str]:
+    return {key: column for key, column in wanted.items() if column in columns}
 
 
 def _open(

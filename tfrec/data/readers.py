@@ -175,6 +175,27 @@ def check_columns(source: Source, wanted: dict[str, str]) -> None:
         )
 
 
+def check_numbers(source: Source, wanted: dict[str, str]) -> None:
+    """Checks that columns that are read as numbers can hold some.
+
+    Args:
+        source: The raw table.
+        wanted: Configuration key to column name.
+
+    Raises:
+        ValueError: If a column is of another type, such as a list or a date.
+    """
+    for key, column in wanted.items():
+        kind: Any = source.table[column].type()
+        if not (kind.is_nested() or kind.is_temporal() or kind.is_binary()):
+            continue
+        raise ValueError(
+            f"`{key}` must name a column of numbers, or of text that says them. "
+            f"Received: '{column}' of '{source.files[0]}', of the type {kind}. Write "
+            "one number a row, or name another column."
+        )
+
+
 def format_of_name(file: str) -> str | None:
     """Returns the format that the ending of a file tells; None if it tells none."""
     return _SUFFIXES.get(Path(file.removesuffix(".gz")).suffix.lower())
