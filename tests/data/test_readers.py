@@ -303,6 +303,26 @@ def test_column_names_with_quotes_and_dots_are_read(
         assert dataset.items["item_id"].to_pylist() == ["a"]
 
 
+@pytest.mark.parametrize("name", ["log.csv", "log.parquet", "log.jsonl"])
+def test_columns_are_those_of_the_file_not_of_its_folder(
+    tmp_path: Path, make_config: Any, histories: Histories, name: str
+) -> None:
+    folder = tmp_path / "user_id=7"
+    folder.mkdir()
+    row = {"user_id": "u", "item_id": "a", "timestamp": 1}
+    match name:
+        case "log.csv":
+            (folder / name).write_text(HEADER + "u,a,1\n")
+        case "log.parquet":
+            pq.write_table(pa.Table.from_pylist([row]), folder / name)
+        case _:
+            (folder / name).write_text(json.dumps(row))
+
+    dataset = prepare(make_config(tmp_path / "*" / name))
+
+    assert prepared_rows(histories, dataset) == [("u", "a")]
+
+
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     config = TableConfig(paths=(str(tmp_path),))
     with pytest.raises(FileNotFoundError, match=r"a folder.*\*\.csv"):

@@ -230,7 +230,7 @@ def _open_parquet(
         _check_same(columns, _parquet_columns(file, name=name), files[0], file)
     engine.raw_sql(
         f"CREATE TEMP VIEW {view} AS SELECT *, filename AS {FILE} FROM "
-        f"read_parquet({_file_list(files)})"
+        f"read_parquet({_file_list(files)}, hive_partitioning = false)"
     )
     return Source(name, engine.table(view), columns, files)
 
@@ -264,7 +264,7 @@ def _open_csv(
         f"columns = {{{names}}}, header = {config.header}, auto_detect = false, "
         f"delim = {_quoted(config.delimiter)}, quote = {_quoted(config.quote)}, "
         f"escape = {_quoted(config.quote)}, filename = '{FILE}', "
-        f"{_store_rejects(view)})"
+        f"hive_partitioning = false, {_store_rejects(view)})"
     )
     first_line = 2 if config.header else 1
     table = engine.table(view)
