@@ -304,6 +304,25 @@ def test_column_names_with_quotes_and_dots_are_read(
 
 
 @pytest.mark.parametrize("name", ["log.csv", "log.parquet", "log.jsonl"])
+def test_columns_whose_names_differ_in_case_alone_are_named(
+    tmp_path: Path, make_config: Any, name: str
+) -> None:
+    row = {"USER_ID": "x", "user_id": "u", "item_id": "a", "timestamp": 1}
+    match name:
+        case "log.csv":
+            lines = (row, row.values())
+            text = "\n".join(",".join(map(str, line)) for line in lines)
+            (tmp_path / name).write_text(text)
+        case "log.parquet":
+            pq.write_table(pa.Table.from_pylist([row]), tmp_path / name)
+        case _:
+            (tmp_path / name).write_text(json.dumps(row))
+
+    with pytest.raises(ValueError, match=rf"{name}' has \['USER_ID', 'user_id'\]"):
+        prepare(make_config(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.parquet", "log.jsonl"])
 def test_columns_are_those_of_the_file_not_of_its_folder(
     tmp_path: Path, make_config: Any, histories: Histories, name: str
 ) -> None:

@@ -226,6 +226,7 @@ def _open_parquet(
     engine: Backend, files: tuple[str, ...], *, name: str, view: str
 ) -> Source:
     columns = _parquet_columns(files[0], name=name)
+    _check_distinct(columns, files[0], name=name)
     for file in files[1:]:
         _check_same(columns, _parquet_columns(file, name=name), files[0], file)
     engine.raw_sql(
@@ -282,15 +283,21 @@ def _store_rejects(view: str) -> str:
 
 def _header(file: str, config: TableConfig, *, name: str) -> tuple[str, ...]:
     columns = _read_header(file, config, name=name)
+    _check_distinct(columns, file, name=name)
+    return columns
+
+
+def _check_distinct(columns: tuple[str, ...], file: str, *, name: str) -> None:
+    """Refuses names that differ in case alone: the engine takes them for one."""
     folded = [column.casefold() for column in columns]
     twice = sorted({c for c in columns if folded.count(c.casefold()) > 1})
     if twice:
         raise ValueError(
             f"`{name}` must have columns of different names, whatever their case. "
-            f"Received: '{file}' has {twice} in {list(columns)}. Rename them, or give "
-            f"all names by `{name}.columns` with `header: false` and no header line."
+            f"Received: '{file}' has {twice} in {list(columns)}. Rename them; of a CSV "
+            f"file, give all names by `{name}.columns` with `header: false` and no "
+            "header line."
         )
-    return columns
 
 
 def _read_header(file: str, config: TableConfig, *, name: str) -> tuple[str, ...]:
@@ -367,6 +374,7 @@ def _extract_json(
             f"`{name}` must have one JSON object a line. Received: no object in the "
             f"first {NUM_SAMPLED_LINES} lines of {list(files)[:3]}."
         )
+    _check_distinct(columns, files[0], name=name)
     is_valid: Any = json_valid(lines["line"])
     text = ibis.ifelse(is_valid, lines["line"], ibis.null("string"))
     lines = lines.mutate(text=text)
