@@ -303,6 +303,22 @@ def test_column_names_with_quotes_and_dots_are_read(
         assert dataset.items["item_id"].to_pylist() == ["a"]
 
 
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        (",user_id,item_id,timestamp", "0,u,a,1"),  # The index of a data frame.
+        ("user_id,item_id,timestamp,", "u,a,1,"),
+        (",user_id,,item_id,timestamp,", "0,u,x,a,1,"),
+    ],
+)
+def test_columns_without_a_name_are_passed_over(
+    tmp_path: Path, make_config: Any, histories: Histories, header: str, row: str
+) -> None:
+    (tmp_path / "log.csv").write_text(f"{header}\n{row}\n")
+    dataset = prepare(make_config(tmp_path / "log.csv"))
+    assert prepared_rows(histories, dataset) == [("u", "a")]
+
+
 @pytest.mark.parametrize("name", ["log.csv", "log.parquet", "log.jsonl"])
 def test_columns_whose_names_differ_in_case_alone_are_named(
     tmp_path: Path, make_config: Any, name: str

@@ -282,7 +282,10 @@ def _store_rejects(view: str) -> str:
 
 
 def _header(file: str, config: TableConfig, *, name: str) -> tuple[str, ...]:
+    """Returns the names of the columns; `column_3` where the third one has none."""
     columns = _read_header(file, config, name=name)
+    named = (c or f"column_{place}" for place, c in enumerate(columns, start=1))
+    columns = tuple(named)
     _check_distinct(columns, file, name=name)
     return columns
 
