@@ -249,11 +249,10 @@ def test_a_cut_off_parquet_file_is_named(tmp_path: Path, make_config: Any) -> No
 def test_lists_are_tags_in_every_format_that_has_lists(
     tmp_path: Path, make_config: Any
 ) -> None:
-    log = [("u", "a", 1, ["x", "y z"]), ("u", "b", 2, None), ("u", "c", 3, [])]
-    names = ("user_id", "item_id", "timestamp", "tags")
-    rows = [dict(zip(names, row, strict=True)) for row in log]
+    log = [("a", ["x", "y z"]), ("b", None), ("c", [])]
+    rows = [{"user_id": "u", "item_id": i, "name": i, "tags": t} for i, t in log]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "log.parquet")
-    rows.append({"user_id": "v", "item_id": "d", "timestamp": 4, "tags": "x/w"})
+    rows.append({"user_id": "v", "item_id": "d", "name": ["d"], "tags": "x/w"})
     lines = "\n".join(map(json.dumps, rows))
     (tmp_path / "log.jsonl").write_text(lines)
 
@@ -262,12 +261,13 @@ def test_lists_are_tags_in_every_format_that_has_lists(
             tmp_path / name,
             prepared_dir=tmp_path / name[4:],
             item_attributes=[{"name": "tags", "kind": "tags"}],
+            item_columns={"title": "name"},
             event_columns={},
         )
         items = prepare(config).items.to_pylist()
         tags = {row["item_id"]: row["tags"] for row in items}
-        one_by_one = {"d": "x/w"} if name == "log.jsonl" else {}
-        assert tags == {"a": "x/y z", "b": None} | one_by_one
+        mixed = {"d": "x/w"} if name == "log.jsonl" else {}
+        assert tags == {"a": "x/y z", "b": None} | mixed
 
 
 def test_json_without_objects_is_named(tmp_path: Path, make_config: Any) -> None:

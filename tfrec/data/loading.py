@@ -1,13 +1,13 @@
 """Loads both raw tables into the engine: usable rows coded, the others explained."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
 from ibis.backends.duckdb import Backend
 
-from tfrec.config import DataConfig
+from tfrec.config import AttributeConfig, DataConfig
 from tfrec.data.catalogue import (
     keep_last_rows,
     numeric_columns,
@@ -24,7 +24,7 @@ from tfrec.data.cleaning import (
 )
 from tfrec.data.empty_columns import NOTHING_LEARNT, empty_column_notes
 from tfrec.data.engine import Table, count_rows, drop, materialise
-from tfrec.data.numbers import number_columns, zero_place_note
+from tfrec.data.numbers import event_attributes, number_columns, zero_place_note
 from tfrec.data.readers import Source, check_columns, check_numbers, open_source
 from tfrec.data.rejects import (
     Reject,
@@ -44,6 +44,7 @@ from tfrec.data.staging import (
     staged_columns,
     wanted_columns,
 )
+from tfrec.schema import AttributeKind
 
 EVENTS, ITEMS = "data.events", "data.items"
 
@@ -100,7 +101,8 @@ def read_events(
     """Reads the event log into the engine, once; without `reads_searches` no search."""
     roles = data.event_columns
     sequence_columns = (roles.user_id, roles.item_id)
-    source = _open(engine, data.events, EVENTS, sequence_columns)
+    attributes = event_attributes(data).values()
+    source = _open(engine, data.events, EVENTS, sequence_columns, attributes)
     wanted = wanted_columns(data)
     check_columns(source, wanted)
     check_numbers(source, _only(wanted, number_columns(data)))
@@ -194,7 +196,8 @@ def load_items(
     if data.items is None:
         raise ValueError("`data.items` must be set to load a catalogue.")
     id_column = data.item_columns.item_id
-    source = _open(engine, data.items, ITEMS, (id_column, f"{id_column}_2"))
+    names = (id_column, f"{id_column}_2")
+    source = _open(engine, data.items, ITEMS, names, data.item_attributes)
     wanted = wanted_item_columns(data)
     check_columns(source, wanted)
     check_numbers(source, _only(wanted, numeric_columns(data)))
@@ -225,10 +228,21 @@ def _only(wanted: dict[str, str], columns: Sequence[str]) -> dict[str, str]:
 
 
 def _open(
-    engine: Backend, table: Any, name: str, sequence_columns: tuple[str, str]
+    engine: Backend,
+    table: Any,
+    name: str,
+    sequence_columns: tuple[str, str],
+    attributes: Iterable[AttributeConfig],
 ) -> Source:
+    words = [a for a in attributes if a.kind != AttributeKind.NUMERIC]
     try:
-        return open_source(engine, table, name=name, sequence_columns=sequence_columns)
+        return open_source(
+            engine,
+            table,
+            name=name,
+            sequence_columns=sequence_columns,
+            list_columns={attribute.source_column for attribute in words},
+        )
     except (EOFError, duckdb.Error) as error:
         raise explain_read_error(error, name=name) from error
 

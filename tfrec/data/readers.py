@@ -6,7 +6,7 @@ import difflib
 import glob
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -73,6 +73,7 @@ def open_source(
     *,
     name: str,
     sequence_columns: tuple[str, str],
+    list_columns: Collection[str] = (),
 ) -> Source:
     """Opens a raw table; nothing but its first lines is read yet.
 
@@ -81,6 +82,8 @@ def open_source(
         config: Where it lies and how it is written.
         name: Key of the configuration, for errors, for example `data.events`.
         sequence_columns: Names of user and item in the format `sequences`.
+        list_columns: Keys of JSON lines that may hold lists; lists of others are
+            read as their JSON text.
 
     Raises:
         FileNotFoundError: If a path or glob matches nothing.
@@ -99,7 +102,7 @@ def open_source(
     table, columns = (
         _explode_sequences(lines, sequence_columns)
         if kind == "sequences"
-        else _extract_json(lines, files, name=name)
+        else _extract_json(lines, files, list_columns, name=name)
     )
     return Source(name, table, columns, files, 1, f"{view}_rejects")
 
@@ -368,10 +371,9 @@ def _explode_sequences(
 
 
 def _extract_json(
-    lines: Table, files: tuple[str, ...], *, name: str
+    lines: Table, files: tuple[str, ...], list_columns: Collection[str], *, name: str
 ) -> tuple[Table, tuple[str, ...]]:
-    is_list = _json_columns(files)
-    columns = tuple(is_list)
+    columns = tuple(dict.fromkeys(k for f in files for k in _json_keys(f)))
     if not columns:
         raise ValueError(
             f"`{name}` must have one JSON object a line. Received: no object in the "
@@ -386,7 +388,7 @@ def _extract_json(
         quoted = column.replace('"', '\\"')
         text, path = lines["text"], f'$."{quoted}"'
         single: Any = json_extract_string(text, path)
-        if not is_list[column]:
+        if column not in list_columns:
             return single.name(column)
         is_array: Any = json_type(text, path) == "ARRAY"
         several: Any = json_extract_list(text, f"{path}[*]")
@@ -397,15 +399,7 @@ def _extract_json(
     return table, columns
 
 
-def _json_columns(files: tuple[str, ...]) -> dict[str, bool]:
-    """Returns the keys, and which of them hold lists in some of the first lines."""
-    is_list: dict[str, bool] = {}
-    for key, value in (item for file in files for item in _json_items(file)):
-        is_list[key] = is_list.get(key, False) or isinstance(value, list)
-    return is_list
-
-
-def _json_items(file: str) -> Iterator[tuple[str, Any]]:
+def _json_keys(file: str) -> Iterator[str]:
     with _open_binary(file) as stream:
         for line in islice(stream, NUM_SAMPLED_LINES):
             try:
@@ -414,4 +408,4 @@ def _json_items(file: str) -> Iterator[tuple[str, Any]]:
             except ValueError:
                 continue  # Counted as a reject when the table is read.
             if isinstance(record, dict):
-                yield from record.items()
+                yield from record
