@@ -274,6 +274,8 @@ def test_removed_ids_are_lines_each_once(tmp_path: Path):
     path = tmp_path / "gone.txt"
     path.write_text("a\n\n 灯 \na\n", encoding="utf-8")
     assert read_removed_ids(path) == ["a", "灯"]
+    path.write_text("17.0\nnan\n 17\n007\n")  # As data frames write ids.
+    assert read_removed_ids(path) == ["17", "007"]
     path.write_text("\n\n")
     with pytest.raises(ValueError, match=r"gone\.txt.*Received: none"):
         read_removed_ids(path)

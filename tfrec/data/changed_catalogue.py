@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
+import ibis
 import pyarrow as pa
 from ibis.common.exceptions import IbisError
 
 from tfrec.data.engine import open_engine
 from tfrec.data.loading import load_items
 from tfrec.data.readers import format_of_name
+from tfrec.data.values import clean_id
 from tfrec.data_config import DataConfig, TableConfig
 
 _NOTHING_KNOWN = (
@@ -65,7 +67,7 @@ def read_changed_items(
 
 
 def read_removed_ids(path: Path) -> list[str]:
-    """Reads item ids, one a line; blank lines are left out.
+    """Reads item ids, one a line, as those of the catalogue; blank ones are left out.
 
     Raises:
         ValueError: If the file is no text, or has no id.
@@ -76,7 +78,9 @@ def read_removed_ids(path: Path) -> list[str]:
         raise ValueError(
             f"'{path}' must be text in UTF-8, one item id a line. Received: {error}."
         ) from error
-    ids = list(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    table = ibis.memtable(pa.table({"id": pa.array(lines, pa.string())}))
+    found = ibis.duckdb.connect().to_pyarrow(table.select(id=clean_id(table["id"])))
+    ids = list(dict.fromkeys(item for item in found["id"].to_pylist() if item))
     if not ids:
         raise ValueError(f"'{path}' must hold item ids, one a line. Received: none.")
     return ids
