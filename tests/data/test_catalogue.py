@@ -127,7 +127,8 @@ def test_items_without_an_id_are_rejects_of_their_table(
     prepare_with_items: Prepare,
 ) -> None:
     items = "item_id,title\n,lost\na,Anna\n"
-    with pytest.raises(ValueError, match=r"(?s)`data.items`.*1 of 2.*items.csv row 2"):
+    expected = r"(?s)`data.items`.*1 of 2.*items.csv row 2.*raise the share\.$"
+    with pytest.raises(ValueError, match=expected):  # `drop_rows` is for events.
         prepare_with_items([("u", "a", 1)], items)
 
     dataset = prepare_with_items(

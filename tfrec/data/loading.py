@@ -290,7 +290,12 @@ def _reject(
         for row in engine.to_pyarrow(counts).to_pylist():
             report.summary.counts[row["reason"]] = row["count"]
     report.rejects[:0] = lines
-    check_share(report.summary, name=source.name, max_share=max_share)
+    check_share(
+        report.summary,
+        name=source.name,
+        max_share=max_share,
+        can_drop=source.name == EVENTS,
+    )
 
 
 def _count_dropped(engine: Backend, raw: Table, data: DataConfig) -> dict[str, int]:

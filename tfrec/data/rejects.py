@@ -174,8 +174,12 @@ def write_rejects(path: Path, rejects: list[Reject]) -> None:
         writer.writerows((r.file, r.row, r.reason, r.values) for r in rejects)
 
 
-def check_share(summary: RejectSummary, *, name: str, max_share: float) -> None:
+def check_share(
+    summary: RejectSummary, *, name: str, max_share: float, can_drop: bool
+) -> None:
     """Checks that not too many rows are unusable.
+
+    `can_drop` is whether `data.cleaning.drop_rows` are conditions on this table.
 
     Raises:
         ValueError: If their share exceeds `max_share`; shows why, with examples.
@@ -190,12 +194,13 @@ def check_share(summary: RejectSummary, *, name: str, max_share: float) -> None:
         for reason, count in ranked[:NUM_REPORTED_REASONS]
         for e in [summary.examples[reason]]
     ]
+    drop = ", or drop them by `data.cleaning.drop_rows`" if can_drop else ""
     raise ValueError(
         f"At most `data.cleaning.max_reject_share` = {max_share:.2%} of the rows of "
         f"`{name}` may be unusable. Received: {summary.total:,} of "
         f"{summary.num_rows:,} ({share:.2%}):\n" + "\n".join(shown) + "\nCorrect the "
         "configuration or the files; if these rows are to be left out, raise the "
-        "share, or drop them by `data.cleaning.drop_rows`."
+        f"share{drop}."
     )
 
 
