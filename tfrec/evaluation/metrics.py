@@ -25,6 +25,10 @@ def hit_rate(
     Returns:
         float64 `[num_queries]`.
 
+    References:
+        - Deshpande and Karypis, "Item-Based Top-N Recommendation Algorithms",
+          TOIS 2004.
+
     Example:
         >>> hit_rate(np.array([3, 11]), np.array([0, 1]), k=10, num_queries=2)
         array([1., 0.])
@@ -42,6 +46,10 @@ def recall(
 
     With more than k positives it cannot reach 1. Arguments and result as for
     `hit_rate`.
+
+    References:
+        - Manning, Raghavan and Schütze, "Introduction to Information Retrieval",
+          2008, section 8.3.
 
     Example:
         >>> recall(np.array([3, 11]), np.array([0, 0]), k=10, num_queries=1)
