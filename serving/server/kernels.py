@@ -12,8 +12,8 @@ def choose_kernels_for_requests(
     """Leaves oneDNN's kernels out, if nobody has chosen; before TensorFlow is imported.
 
     They are made for large matrices, and what they prepare takes longer than the
-    products of a single request: without them `recommend` takes a sixth less
-    (docs/export.md). The container's Dockerfile sets the same variable.
+    products of a single request; docs/export.md has what `recommend` takes with and
+    without them. The container's Dockerfile sets the same variable.
 
     Args:
         environment: `TF_ENABLE_ONEDNN_OPTS` in it is someone's own choice, which stays.

@@ -57,7 +57,14 @@ def build_ranking_task(
     *,
     num_items: int,
 ) -> RankingTask:
-    """Collects positives and seen items of the queries `rows`."""
+    """Collects positives and seen items of the queries `rows`.
+
+    Args:
+        sequences: Where histories are read.
+        queries: Queries and their positives.
+        rows: int `[batch_size]`, rows of `queries`.
+        num_items: Items of the catalogue.
+    """
     offsets, positions = ragged_ranges(
         queries.positive_offsets[rows], queries.positive_offsets[rows + 1]
     )
@@ -133,6 +140,12 @@ def check_scores(
 ) -> np.ndarray:
     """Checks what the scorer `name` returned and gives it as float32.
 
+    Args:
+        scores: float, expected `[num_queries, num_items]`.
+        name: Of the scorer, for the error.
+        num_queries: Rows that were asked for.
+        num_items: Items of the catalogue.
+
     Raises:
         ValueError: If the shape is wrong or a score is NaN.
     """
@@ -153,12 +166,17 @@ def check_scores(
 
 
 def hide_seen(scores: np.ndarray, task: RankingTask) -> None:
-    """Sets the score of each row's history items to -inf, in place."""
+    """Sets the score of each row's history items to -inf, in place.
+
+    Args:
+        scores: float `[batch_size, num_items]`.
+        task: The seen items of the same rows.
+    """
     scores[task.seen_rows, task.seen_columns] = -np.inf
 
 
 def places_within_rows(rows: np.ndarray) -> np.ndarray:
-    """Counts 0, 1, … within each run of equal, ascending `rows`."""
+    """Counts 0, 1, … within each run of equal, ascending `rows`, int `[num_rows]`."""
     starts = np.searchsorted(rows, rows)
     return np.arange(len(rows)) - starts
 

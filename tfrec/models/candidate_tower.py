@@ -170,7 +170,12 @@ class CandidateTower(tf.keras.layers.Layer):
         return self.id_dropout > 0.0 and self.has_content
 
     def id_rows(self, item_index: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Returns int32 id rows; those of unseen and of hidden items are 1."""
+        """Returns int32 id rows; those of unseen and of hidden items are 1.
+
+        Args:
+            item_index: int32, any shape, which is also that of the result.
+            training: Whether ids are hidden by chance.
+        """
         rows = tf.gather(tf.constant(self.known_rows, tf.int32), item_index)
         if training and self.hides_ids:
             hidden = tf.random.uniform(tf.shape(rows)) < self.id_dropout

@@ -135,7 +135,14 @@ class CatalogueModel(TrainableModel):
         return find_text_neighbours(np.asarray(texts), self._train_count, is_new=is_new)
 
     def text_embeddings(self, text: tf.Tensor) -> tf.Tensor:
-        """Returns the candidate embeddings of encoded texts without an item."""
+        """Returns the candidate embeddings of encoded texts without an item.
+
+        Args:
+            text: float `[num_texts, text_dim]`; zeros where there are no words.
+
+        Returns:
+            float32 `[num_texts, embedding_dim]`, L2-normalised; zeros stay zeros.
+        """
         projected = tf.cast(self.candidate_tower.embed_text(text), tf.float32)
         return tf.math.l2_normalize(projected, axis=-1)
 

@@ -112,6 +112,9 @@ def chunk_rows(candidates: tf.Tensor) -> int:
     """Returns how many rows of logits fit into `CHUNK_LOGITS`, at least 64.
 
     Below 64 rows a matrix product no longer reaches its speed.
+
+    Args:
+        candidates: float32 `[num_items, dim]`; 1024 rows where `num_items` is unknown.
     """
     num_items = candidates.shape[0]
     return 1024 if num_items is None else max(64, CHUNK_LOGITS // max(num_items, 1))

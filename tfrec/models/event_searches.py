@@ -23,7 +23,11 @@ class ProjectedSearches(NamedTuple):
     vectors: tf.Tensor
 
     def in_place_of(self, items: tf.Tensor) -> tf.Tensor:
-        """Returns `items` `[num_rows, num_tokens, embedding_dim]` but for searches."""
+        """Returns the vectors of events: `items`, but for searches.
+
+        Args:
+            items: float `[num_rows, num_tokens, embedding_dim]`, also of the result.
+        """
         found = tf.cast(tf.gather(self.vectors, self.rows), items.dtype)
         return tf.where(tf.expand_dims(self.is_search, -1), found, items)
 

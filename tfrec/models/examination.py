@@ -80,8 +80,8 @@ def inverse_propensity(
     The bound keeps single lucky clicks from counting for hundreds.
 
     Args:
-        propensities: float, probability in (0, 1] that the place was looked at; NaN
-            or 0 unknown.
+        propensities: float, any shape, probability in (0, 1] that the place was looked
+            at; NaN or 0 unknown.
         min_propensity: Lower bound of a known one.
 
     Returns:

@@ -39,11 +39,11 @@ class HistorySlots:
         return slot, tf.equal(tf.gather(tf.reshape(self._keys, [-1]), slot), values)
 
     def sums(self, values: tf.Tensor) -> tf.Tensor:
-        """Returns `[num_slots, dim]`, sums of `[batch_size, num_values, dim]`."""
+        """Returns sums, `[num_slots, dim]`, of `[batch_size, num_values, dim]`."""
         return tf.math.unsorted_segment_sum(*self._flat(values))
 
     def maxima(self, values: tf.Tensor) -> tf.Tensor:
-        """Returns `[num_slots, dim]`, maxima of `[batch_size, num_values, dim]`."""
+        """Returns maxima, `[num_slots, dim]`, of `[batch_size, num_values, dim]`."""
         return tf.math.unsorted_segment_max(*self._flat(values))
 
     def _flat(self, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

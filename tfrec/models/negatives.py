@@ -24,7 +24,7 @@ def draw_uniform(shape: tf.Tensor | Sequence[int], *, num_items: int) -> tf.Tens
     """Returns int32 item indices, each as likely as any other, with replacement.
 
     Args:
-        shape: Of the result.
+        shape: Of the result, such as `[num_positions, num_negatives]`.
         num_items: Items of the catalogue.
     """
     return NUM_SPECIAL_INDICES + tf.random.uniform(shape, 0, num_items, tf.int32)

@@ -138,7 +138,12 @@ class RankingFields(tf.keras.layers.Layer):
         )
 
     def set_frozen(self, item_vectors: tf.Tensor, statistics: ItemStatistics) -> None:
-        """Sets what is not learned here: retrieval's item vectors, statistics."""
+        """Sets what is not learned here.
+
+        Args:
+            item_vectors: float `[num_items + 2, embedding_dim]`, retrieval's.
+            statistics: Demand and neighbours of the items.
+        """
         # Mixed precision gives them in half.
         self.items.assign(tf.cast(item_vectors, tf.float32))
         self.demand.assign(statistics.demand)

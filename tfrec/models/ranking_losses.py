@@ -1,13 +1,6 @@
 """Losses of ranking over the candidates of each request, head by head.
 
-All take
-
-    labels    float [batch_size, num_candidates, num_heads], 0 or a gain above 0
-    logits    float, same shape
-    defined   bool, same shape; False takes a candidate out
-    weights   float, same shape, of positives, such as 1 / propensity; None: 1
-
-and return a `HeadLoss`. Padding and undefined labels change nothing.
+All return a `HeadLoss`. Padding and undefined labels change nothing.
 """
 
 from typing import NamedTuple
@@ -27,7 +20,7 @@ class HeadLoss(NamedTuple):
     count: tf.Tensor
 
     def mean(self) -> tf.Tensor:
-        """Returns the mean over the terms of all heads; 0 without any."""
+        """Returns float scalar, the mean over the terms of all heads; 0 without any."""
         return tf.math.divide_no_nan(
             tf.reduce_sum(self.total), tf.reduce_sum(self.count)
         )
@@ -49,10 +42,11 @@ def pointwise_loss(
     rare events, as clicks are, the difference is small.
 
     Args:
-        labels: See the module; a gain counts as 1.
-        logits: See the module.
-        defined: See the module.
-        weights: See the module.
+        labels: float `[batch_size, num_candidates, num_heads]`, 0 or a gain above 0,
+            which counts as 1.
+        logits: float, same shape.
+        defined: bool, same shape; False takes a candidate out.
+        weights: float, same shape, of positives, such as 1 / propensity; None: 1.
 
     Returns:
         A term is one defined label.
@@ -82,10 +76,10 @@ def listwise_softmax_loss(
         loss = sum_c w_c y_c / sum(y) (logsumexp_c' logit_c' - logit_c)
 
     Args:
-        labels: See the module.
-        logits: See the module.
-        defined: See the module.
-        weights: See the module.
+        labels: float `[batch_size, num_candidates, num_heads]`, 0 or a gain above 0.
+        logits: float, same shape.
+        defined: bool, same shape; False takes a candidate out.
+        weights: float, same shape, of positives, such as 1 / propensity; None: 1.
 
     Returns:
         A term is a list with a positive.
@@ -120,10 +114,10 @@ def pairwise_loss(
     difference of gains.
 
     Args:
-        labels: See the module.
-        logits: See the module.
-        defined: See the module.
-        weights: See the module.
+        labels: float `[batch_size, num_candidates, num_heads]`, 0 or a gain above 0.
+        logits: float, same shape.
+        defined: bool, same shape; False takes a candidate out.
+        weights: float, same shape, of positives, such as 1 / propensity; None: 1.
 
     Returns:
         A term is a list with at least one pair.
@@ -161,10 +155,10 @@ def listmle_loss(
     approximation), and the order among candidates of label 0 does not count.
 
     Args:
-        labels: See the module.
-        logits: See the module.
-        defined: See the module.
-        weights: See the module.
+        labels: float `[batch_size, num_candidates, num_heads]`, 0 or a gain above 0.
+        logits: float, same shape.
+        defined: bool, same shape; False takes a candidate out.
+        weights: float, same shape, of positives, such as 1 / propensity; None: 1.
 
     Returns:
         A term is a list with a positive.

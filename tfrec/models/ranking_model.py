@@ -200,7 +200,12 @@ class RankingModel(TrainableModel):
         return self.fields.near
 
     def set_frozen(self, item_vectors: tf.Tensor, statistics: ItemStatistics) -> None:
-        """Sets what is not learned here: retrieval's item vectors, statistics."""
+        """Sets what is not learned here.
+
+        Args:
+            item_vectors: float `[num_items + 2, embedding_dim]`, retrieval's.
+            statistics: Demand and neighbours of the items.
+        """
         self.fields.set_frozen(item_vectors, statistics)
 
     def set_mean_dwell(self, mean_log_dwell: float) -> None:
@@ -231,6 +236,10 @@ class RankingModel(TrainableModel):
 
     def field_weights(self, inputs: RankingInputs) -> tuple[tuple[str, ...], tf.Tensor]:
         """Returns how much each field weighs, see `WeightedFusion.field_weights`.
+
+        Returns:
+            Names of the last axis, and float32 `[batch_size, num_candidates,
+            num_fields]`, which sums to 1 over it.
 
         Raises:
             ValueError: If the fusion has no such weights.
@@ -269,12 +278,16 @@ class RankingModel(TrainableModel):
         return inputs._replace(request=request)
 
     def scores(self, logits: tf.Tensor) -> tf.Tensor:
-        """Returns the final score `[batch_size, num_candidates]` of logits."""
+        """Returns float `[batch_size, num_candidates]`, the final score.
+
+        Args:
+            logits: float `[batch_size, num_candidates, num_heads]`.
+        """
         weights = tf.constant(self.head_weights, logits.dtype)
         return tf.linalg.matvec(tf.sigmoid(logits), weights)
 
     def calibrated(self, logits: tf.Tensor, request: Request) -> tf.Tensor:
-        """Returns the logits `[batch_size, num_candidates, num_heads]` to be served.
+        """Returns float `[batch_size, num_candidates, num_heads]`, logits to be served.
 
         Training never sees them: the curves are fitted when it is over. Along a funnel
         a calibrated stage is never likelier than the one before.
@@ -285,6 +298,8 @@ class RankingModel(TrainableModel):
 
     def dwell_seconds(self, outputs: RankingOutputs) -> tf.Tensor | None:
         """Returns the predicted dwell in seconds, at most a day; None without it.
+
+        float32 `[batch_size, num_candidates]`.
 
         It is the exponential of a mean of logarithms: the typical, not the mean dwell.
         """

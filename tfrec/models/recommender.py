@@ -149,11 +149,18 @@ class TrainedRecommender(tf.Module):
         return self._text_encoder
 
     def query_embeddings(self, encoded: EncodedQueries) -> tf.Tensor:
-        """Returns the vectors of encoded queries, see `Recommender`."""
+        """Returns float32 `[batch_size, embedding_dim]`, see `Recommender`."""
         return encoded.embeddings
 
     def text_embeddings(self, texts: tf.Tensor) -> tf.Tensor:
-        """Returns the vectors of texts alone, see `Recommender`."""
+        """Returns float32 `[num_texts, embedding_dim]`, see `Recommender`.
+
+        Args:
+            texts: string `[num_texts]`; "" and words that are not known give zeros.
+
+        Raises:
+            ValueError: If no text encoder reads in the graph.
+        """
         if self.text_reader is None:
             raise ValueError(
                 "`text_embeddings` needs a text encoder that reads in the graph. Set "
@@ -181,11 +188,11 @@ class TrainedRecommender(tf.Module):
         )
 
     def retrieval_scores(self, request: Request) -> tf.Tensor:
-        """Returns log-probabilities over the catalogue, see `Recommender`."""
+        """Returns float32 `[batch_size, num_items]`, see `Recommender.scores_of`."""
         return self.scores_of(self.encode(request))
 
     def scores_of(self, encoded: EncodedQueries) -> tf.Tensor:
-        """Returns log-probabilities over the catalogue of encoded queries.
+        """Returns float32 `[batch_size, num_items]`, log-probabilities of items.
 
         Those of new items are moved so that they take no more places of a list than
         `retrieval.new_items_per_ten`.
@@ -218,7 +225,15 @@ class TrainedRecommender(tf.Module):
         *,
         encoded: EncodedQueries | None = None,
     ) -> RankedCandidates:
-        """Ranks candidates, see `Recommender`; encodes the request if need be."""
+        """Ranks candidates, see `Recommender`; encodes the request if need be.
+
+        Args:
+            request: Histories and request data.
+            candidate_index: int32 `[batch_size, num_candidates]`, item indices; below 2
+                padding or unknown.
+            retrieval_scores: float32, same shape, from `scores_of`.
+            encoded: What `encode` gave for the request; None: encoded here.
+        """
         known = candidate_index >= NUM_SPECIAL_INDICES
         if self.ranking is None:
             return RankedCandidates(tf.where(known, retrieval_scores, -np.inf), {})
@@ -316,7 +331,7 @@ class TrainedRecommender(tf.Module):
         return FieldWeights(names, tf.where(tf.expand_dims(known, -1), weights, 0.0))
 
     def candidate_embeddings(self) -> tf.Tensor:
-        """Returns the L2-normalised item vectors, see `Recommender`."""
+        """Returns float32 `[num_items, embedding_dim]`, see `Recommender`."""
         width = self.retrieval.settings.embedding_dim
         return self._candidates[:, :width]  # Behind them: what texts are compared by.
 

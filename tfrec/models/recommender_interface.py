@@ -66,7 +66,11 @@ class Recommender(Protocol):
         ...
 
     def encode_texts(self, texts: tf.Tensor) -> tf.Tensor | tuple[()]:
-        """Encodes search texts for `Request.query_text`; `()` if it reads none."""
+        """Encodes search texts for `Request.query_text`; `()` if it reads none.
+
+        `texts` are string `[batch_size]`; the result is float32 `[batch_size,
+        text_dim]`, zeros where nothing is searched for.
+        """
         ...
 
     def encode(self, request: Request) -> Any:
@@ -79,8 +83,9 @@ class Recommender(Protocol):
     def scores_of(self, encoded: Any) -> tf.Tensor:
         """Returns float32 `[batch_size, num_items]`; column j is item index j + 2.
 
-        They are log-probabilities: `exp` of a row sums to 1. `encoded` is what
-        `encode` gave.
+        They are log-probabilities: `exp` of a row sums to 1 over the items as they were
+        trained, before new items are moved to the places that they may take. `encoded`
+        is what `encode` gave.
         """
         ...
 

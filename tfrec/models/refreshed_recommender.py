@@ -110,7 +110,7 @@ class RefreshedRecommender(TrainedRecommender):
         )
 
     def scores_of(self, encoded: EncodedQueries) -> tf.Tensor:
-        """Returns scores over the catalogue, see the class."""
+        """Returns float32 `[batch_size, num_items]` of today's items, see the class."""
         logits = self.retrieval.logits(encoded, self._candidates, self._bias)
         trained = logits[:, : self.num_trained]
         if self._has_replaced:

@@ -215,9 +215,9 @@ class RetrievalModel(CatalogueModel):
 
         Args:
             request: Histories and request data.
-            item_vectors: What `item_vectors()` gives.
-            item_texts: What `item_texts()` gives.
-            match_texts: What `match_texts()` gives.
+            item_vectors: float `[num_items + 2, embedding_dim]` from `item_vectors()`.
+            item_texts: float `[num_items + 2, embedding_dim]` from `item_texts()`.
+            match_texts: float32 `[num_items + 2, match_dim]` from `match_texts()`.
         """
         tokens, searches = request_tokens(request), request_searches(request)
         if self.settings.encoder == "bert4rec":
@@ -319,7 +319,10 @@ class RetrievalModel(CatalogueModel):
         )
 
     def fresh_texts(self, batch: RetrievalBatch, *, training: bool) -> tf.Tensor | None:
-        """Returns encoded texts, some of the batch's anew; None for those kept."""
+        """Returns encoded texts, some of the batch's anew; None for those kept.
+
+        float32 `[num_items + 2, text_dim]`.
+        """
         if self.trained_texts is None or not training:
             return None
         return self.trained_texts(self.candidate_tower.text_rows, batch.target_items)

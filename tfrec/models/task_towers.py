@@ -188,7 +188,15 @@ def make_gate(num_experts: int) -> tf.keras.layers.Layer:
 
 
 def mix_experts(gate_logits: tf.Tensor, experts: tf.Tensor) -> tf.Tensor:
-    """Mixes `[..., num_experts, dim]` by a softmax over `[..., num_experts]`."""
+    """Mixes experts by a softmax of the gate.
+
+    Args:
+        gate_logits: float `[..., num_experts]`.
+        experts: float `[..., num_experts, dim]`.
+
+    Returns:
+        float `[..., dim]`.
+    """
     weights = tf.expand_dims(tf.nn.softmax(gate_logits), -1)
     return tf.reduce_sum(weights * experts, axis=-2)
 

@@ -22,7 +22,8 @@ class TrainedTexts(tf.keras.layers.Layer):
 
     Args:
         encoder: With something left to train.
-        item_tokens: Tokens per item index, `[num_items + 2, num_tokens]`.
+        item_tokens: Tokens per item index, int32 ids and bool mask (True marks a real
+            token) `[num_items + 2, num_tokens]`.
         search_tokens: Tokens of the searches, row 0 is none; None without searches.
         num_fresh: Distinct items that a step encodes.
         **kwargs: Passed to `tf.keras.layers.Layer`.
@@ -55,6 +56,9 @@ class TrainedTexts(tf.keras.layers.Layer):
         Args:
             kept: float32 `[num_items + 2, text_dim]`.
             item_index: int32 `[num_wanted]`, items of the batch; may repeat.
+
+        Returns:
+            float32 `[num_items + 2, text_dim]`.
         """
         distinct, _ = tf.unique(item_index)
         chosen = tf.random.shuffle(distinct)[: self.num_fresh]

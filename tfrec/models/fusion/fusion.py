@@ -72,5 +72,5 @@ def width_of(values: tf.Tensor) -> int:
 
 
 def with_numbers(embedding: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
-    """Joins embeddings and numbers, in the type of the numbers."""
+    """Joins float `[..., dim]` and `[..., num_numbers]`, in the type of the numbers."""
     return tf.concat([tf.cast(embedding, numbers.dtype), numbers], axis=-1)
