@@ -40,7 +40,8 @@ def markdown_body(result: Mapping[str, Any]) -> list[str]:
         *markdown_table(*score_rows(result)),
         "",
         f"Differences, {result['reference']} − other: mean over seeds, paired "
-        "interval, and with how many of the seeds that interval lies above 0.",
+        "interval, and with how many of the seeds that interval lies above 0, and "
+        "below, where it does with any.",
         "",
         *markdown_table(*difference_rows(result)),
         "",

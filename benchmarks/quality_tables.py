@@ -151,10 +151,12 @@ def score_text(value: Mapping[str, Any], *, varies: bool) -> str:
 
 
 def difference_text(value: Mapping[str, Any]) -> str:
-    """Writes a difference with its interval and the number of seeds that are sure."""
+    """Writes a difference, its interval, and how many seeds are sure of its sign."""
     low, high = _bounds(value)
     text = f"{value['mean']:+.4f} [{low:+.4f}, {high:+.4f}]"
-    return f"{text} {count_wins(value)}/{len(value['intervals'])}"
+    text += f" {count_wins(value)}/{len(value['intervals'])}"
+    losses = count_losses(value)
+    return f"{text}, {losses} below" if losses else text
 
 
 def _bounds(value: Mapping[str, Any]) -> tuple[float, float]:
@@ -166,6 +168,11 @@ def _bounds(value: Mapping[str, Any]) -> tuple[float, float]:
 def count_wins(value: Mapping[str, Any]) -> int:
     """Counts the seeds whose interval lies above 0."""
     return sum(low > 0 for low, _ in value["intervals"])
+
+
+def count_losses(value: Mapping[str, Any]) -> int:
+    """Counts the seeds whose interval lies below 0."""
+    return sum(high < 0 for _, high in value["intervals"])
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.quality_tables import (
+    count_losses,
     count_wins,
     describe_protocol,
     difference_text,
@@ -69,7 +70,8 @@ def verdicts(result: Mapping[str, Any]) -> list[str]:
         gap = result["differences"][rival][DEFAULT][group][metric]
         lines.append(
             f"{group} {metric}: default − {rival} {gap['mean']:+.4f}, interval above "
-            f"0 with {count_wins(gap)} of {num_seeds} seeds"
+            f"0 with {count_wins(gap)} of {num_seeds} seeds, below with "
+            f"{count_losses(gap)}"
         )
     lines += [
         f"Failed, not in the table: {n}: {m}" for n, m in result["failed"].items()
@@ -103,7 +105,7 @@ def markdown(result: Mapping[str, Any]) -> str:
     for reference in result["differences"]:
         lines += [
             f"Each row − {reference}: mean over seeds, paired interval, and with how "
-            "many of the seeds it lies above 0.",
+            "many of the seeds it lies above 0, and below, where it does with any.",
             "",
             *markdown_table(*difference_rows(result, reference)),
             "",

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import quality
 from benchmarks.quality_page import markdown
 from benchmarks.quality_summary import summarise
-from benchmarks.quality_tables import columns, verdicts
+from benchmarks.quality_tables import columns, difference_text, verdicts
 from tests.training.conftest import make_config
 from tfrec.config import ExperimentConfig
 from tfrec.config_file import save_config
@@ -433,6 +433,22 @@ def test_searches_have_a_table_of_their_own(tmp_path, config):
         "yes, in 2 of 2 columns",
     ):
         assert f"- Searches, {line}\n" in page
+
+
+@pytest.mark.parametrize(
+    ("intervals", "expected"),
+    [
+        ([(-0.1, 0.2), (-0.2, 0.1)], "0/2"),
+        ([(0.1, 0.2), (-0.2, 0.1)], "1/2"),
+        ([(-0.2, -0.1), (-0.2, 0.1)], "0/2, 1 below"),
+        ([(0.1, 0.2), (-0.2, -0.1)], "1/2, 1 below"),
+    ],
+)
+def test_a_difference_tells_level_from_worse(
+    intervals: list[tuple[float, float]], expected: str
+) -> None:
+    text = difference_text({"mean": 0.0, "intervals": intervals})
+    assert text.split("] ")[1] == expected
 
 
 def heads_of(**errors: float | None) -> dict[str, Any]:

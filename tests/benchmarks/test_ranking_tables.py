@@ -151,6 +151,7 @@ def test_verdicts_choose_by_validation_and_compare_the_default(folders) -> None:
     assert "default +66.7% on retrieval order (goal 15%: met)" in lines[1]
     assert "default 100.0% of the oracle (goal 85%: met)" in lines[2]
     assert "default − lightgbm +0.1000, interval above 0 with" in lines[3]
+    assert lines[3].endswith("of 2 seeds, below with 0")
 
 
 def test_failed_rows_are_told(folders) -> None:
