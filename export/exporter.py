@@ -128,6 +128,7 @@ def export_with_report(
             schema=schema,
             asset_dir=Path(asset_dir),
             final_order=final_order if schema.order_features else None,
+            event_type_names=config.data.event_type_names,
         )
         _save(module, draft.path)
         on_step("writing warm-up requests and the model card")

@@ -14,7 +14,7 @@ from export.ordering import RequestOrdering
 from export.shared_call import SharedCall
 from tfrec.data.store import PreparedDataset
 from tfrec.data.vocabulary import Vocabulary
-from tfrec.features.history import RequestLookups, build_request, items_of_events
+from tfrec.features.history import build_request, items_of_events
 from tfrec.features.lookup import VocabularyLookup
 from tfrec.features.request import Request
 from tfrec.models.final_order import FinalOrder, ScoredCandidates
@@ -27,6 +27,7 @@ from tfrec.schema import (
     EXCLUDE_ITEM_IDS,
     EXCLUDE_SEEN,
     FILTER_PREFIX,
+    HISTORY_EVENT_TYPES,
     HISTORY_ITEM_IDS,
     ITEM_IDS,
     NUM_SPECIAL_INDICES,
@@ -62,6 +63,8 @@ class ServingModule(tf.Module):
             the SavedModel is written.
         final_order: The formulas that requests may choose and weigh; None where
             the schema has no rules about them.
+        event_type_names: The log's own spellings of event types, which requests
+            may have, too.
 
     Raises:
         ValueError: If the recommender does not fit the dataset or the schema.
@@ -75,6 +78,7 @@ class ServingModule(tf.Module):
         schema: Schema,
         asset_dir: Path,
         final_order: FinalOrder | None = None,
+        event_type_names: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self.schema = schema
@@ -86,7 +90,12 @@ class ServingModule(tf.Module):
         self._items = VocabularyLookup(
             dataset.item_vocabulary, asset_dir / "item_id.txt"
         )
-        self._lookups = _request_lookups(schema, dataset, asset_dir)
+        self._event_types = VocabularyLookup(
+            Vocabulary(schema.event_types),
+            asset_dir / "event_type.txt",
+            spellings=event_type_names,
+        )
+        self._context = _context_lookups(schema, dataset, asset_dir)
         self._filters = item_filters(schema, dataset, asset_dir)
         embeddings = tf.math.l2_normalize(recommender.candidate_embeddings(), axis=1)
         self._embeddings = tf.Variable(embeddings, trainable=False, name="candidates")
@@ -219,13 +228,15 @@ class ServingModule(tf.Module):
 
     def _encode_request(self, raw: Tensors) -> tuple[tf.Tensor, Request, Any]:
         """Returns the items of all the history, the request and its encoding."""
+        types = self._event_types.lookup(raw[HISTORY_EVENT_TYPES])
         item_index = self._items.lookup(raw[HISTORY_ITEM_IDS])
-        item_index = items_of_events(raw, item_index, self.schema)
+        item_index = items_of_events(item_index, types, self.schema)
         request = build_request(
             raw,
             item_index,
+            types,
             schema=self.schema,
-            lookups=self._lookups,
+            context=self._context,
             max_history_length=self._recommender.value.max_history_length,
         )
         search = self._recommender.value.encode_texts(raw[QUERY_TEXT])
@@ -333,18 +344,14 @@ def _predicted(ranked: RankedCandidates) -> Tensors:
     return {**ranked.probabilities, DWELL_SECONDS: ranked.dwell_seconds}
 
 
-def _request_lookups(
+def _context_lookups(
     schema: Schema, dataset: PreparedDataset, asset_dir: Path
-) -> RequestLookups:
+) -> dict[str, VocabularyLookup]:
     vocabularies = dataset.attribute_vocabularies
-    event_types = Vocabulary(schema.event_types)
-    return RequestLookups(
-        VocabularyLookup(event_types, asset_dir / "event_type.txt"),
-        {
-            a.name: VocabularyLookup(
-                vocabularies[a.name], asset_dir / f"{CONTEXT_PREFIX}{a.name}.txt"
-            )
-            for a in schema.context
-            if a.kind != AttributeKind.NUMERIC
-        },
-    )
+    return {
+        a.name: VocabularyLookup(
+            vocabularies[a.name], asset_dir / f"{CONTEXT_PREFIX}{a.name}.txt"
+        )
+        for a in schema.context
+        if a.kind != AttributeKind.NUMERIC
+    }

@@ -61,6 +61,7 @@ def searching_config(
     values["data"] |= {
         "event_types": ["view"],
         "search_event_type": "search",
+        "event_type_names": {"pv": "view", "suche": "search"},
         "event_columns": {
             "timestamp": "timestamp",
             "event_type": "event_type",

@@ -84,6 +84,19 @@ def test_ranking_answers_to_the_search_before_it(served):
     assert {"i5", "i17"} <= set(sorted(found, key=lambda i: -found[i])[:4])
 
 
+def test_requests_may_spell_event_types_as_the_log_does(version: Path, served):
+    def scores(view: str, search: str) -> list[float]:
+        events = [("i3", view), (text_for(5), search)]
+        schema, rows = served.module.schema, [{**raw_history(events), "k": 5}]
+        request = batch_rows(schema, SignatureName.RECOMMEND, rows)
+        return model.call("recommend", request.inputs)[SCORES][0].tolist()
+
+    with LoadedModel(version) as model:
+        expected = scores("view", "search")
+        assert scores("pv", "suche") == expected
+        assert scores("pv", "SUCHE") != expected  # An unknown type, no search.
+
+
 @pytest.mark.parametrize(
     "text",
     [

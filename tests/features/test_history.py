@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfrec.data.vocabulary import Vocabulary
-from tfrec.features.history import RequestLookups, build_request
+from tfrec.features.history import build_request
 from tfrec.features.lookup import VocabularyLookup
 from tfrec.features.request import Request
 from tfrec.schema import AttributeKind, AttributeSpec, Schema
@@ -29,7 +29,8 @@ def build(tmp_path: Path):
         return VocabularyLookup(Vocabulary(tokens), tmp_path / f"{tokens[0]}.txt")
 
     items = table("a", "b", "c")
-    lookups = RequestLookups(table("view", "cart"), {"country": table("GB", "DE")})
+    types = table("view", "cart")
+    context = {"country": table("GB", "DE")}
 
     def call(
         item_ids: list[list[str]],
@@ -57,8 +58,9 @@ def build(tmp_path: Path):
         return build_request(
             tensors,
             items.lookup(ids),
+            types.lookup(tensors["history_event_types"]),
             schema=schema,
-            lookups=lookups,
+            context=context,
             max_history_length=limit,
         )
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tests.models.toys import request
 from tfrec.data.vocabulary import Vocabulary
-from tfrec.features.history import RequestLookups, build_request, without_searches
+from tfrec.features.history import build_request, without_searches
 from tfrec.features.lookup import VocabularyLookup
 from tfrec.features.request import Request
 from tfrec.schema import Schema
@@ -27,14 +27,14 @@ def build(tmp_path: Path):
         return build_request(
             {
                 "history_item_ids": texts,
-                "history_event_types": tf.constant(kinds, tf.string),
                 "history_timestamps": tf.zeros((size, width), tf.int64),
                 "history_dwell_seconds": tf.zeros((size, width)),
                 "request_timestamp": tf.zeros(size, tf.int64),
             },
             tf.cast(texts != "", tf.int32),
+            types.lookup(tf.constant(kinds, tf.string)),
             schema=SCHEMA,
-            lookups=RequestLookups(types, {}),
+            context={},
             max_history_length=3,
         )
 

@@ -46,6 +46,18 @@ def test_empty_vocabulary_knows_nothing(tmp_path: Path):
     assert lookup.lookup(tf.constant(["a", ""])).numpy().tolist() == [1, 0]
 
 
+def test_spellings_mean_their_token_and_never_replace_one(tmp_path: Path):
+    spellings = {"pv": "view", "buy": "purchase", "view": "purchase", "": "view"}
+    spellings["lost"] = "of another log"
+    vocabulary = Vocabulary(["view", "purchase"])
+    lookup = VocabularyLookup(vocabulary, tmp_path / "type.txt", spellings=spellings)
+    values = ["view", "purchase", "pv", "buy", "lost", "?", ""]
+    index = lookup.lookup(tf.constant(values)).numpy()
+    assert index.tolist() == [2, 3, 2, 3, 1, 1, 0]
+    names = [name.decode() for name in lookup.tokens(index).numpy()]
+    assert names == ["view", "purchase", "view", "purchase", "", "", ""]
+
+
 @pytest.mark.parametrize("token", ["two\nlines", "carriage\r"])
 def test_line_break_in_a_token_is_refused(token: str, tmp_path: Path):
     with pytest.raises(ValueError, match=r"without line breaks.*token="):

@@ -1,7 +1,6 @@
 """From raw request values to what the models read, inside the graph."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -10,7 +9,6 @@ from tfrec.features.request import Request
 from tfrec.schema import (
     CONTEXT_PREFIX,
     HISTORY_DWELL_SECONDS,
-    HISTORY_EVENT_TYPES,
     HISTORY_ITEM_IDS,
     HISTORY_TIMESTAMPS,
     OOV_INDEX,
@@ -21,24 +19,13 @@ from tfrec.schema import (
 )
 
 
-class RequestLookups(NamedTuple):
-    """The tables that a request is looked up in.
-
-    Attributes:
-        event_type: Of `Schema.event_types`.
-        context: Per categorical or path attribute of `Schema.context`.
-    """
-
-    event_type: VocabularyLookup
-    context: Mapping[str, VocabularyLookup]
-
-
 def build_request(
     raw: Mapping[str, tf.Tensor],
     item_index: tf.Tensor,
+    event_type_index: tf.Tensor,
     *,
     schema: Schema,
-    lookups: RequestLookups,
+    context: Mapping[str, VocabularyLookup],
     max_history_length: int,
 ) -> Request:
     """Looks a batch of raw requests up and compacts its histories.
@@ -57,21 +44,24 @@ def build_request(
         raw: Inputs of a signature by name, as `Schema.signature_inputs` says.
         item_index: int32 `[batch_size, history_length]`, the looked-up
             history item ids, of `items_of_events`; 0 is padding.
+        event_type_index: int32 `[batch_size, history_length]`, the looked-up
+            event types of the history.
         schema: Names and kinds of the inputs.
-        lookups: Tables for event types and context.
+        context: Tables of the categorical and path attributes of `schema.context`.
         max_history_length: Events that the models read. At least 1.
 
     Returns:
         The request, `history_length` at most `max_history_length`.
     """
-    event_type_index = lookups.event_type.lookup(raw[HISTORY_EVENT_TYPES])
     dwell_seconds = raw[HISTORY_DWELL_SECONDS]
     is_dwell = (dwell_seconds > 0) & tf.math.is_finite(dwell_seconds)
     place = _Placement(item_index, max_history_length)
     timestamps, request_timestamp = _times(raw, place, schema.has_timestamps)
     search_text: tf.Tensor | tuple[()] = ()
-    if schema.search_event_type is not None:
-        texts = tf.where(_is_search(raw, schema), raw[HISTORY_ITEM_IDS], "")
+    search_index = schema.search_event_type_index
+    if search_index is not None:
+        search = tf.equal(event_type_index, search_index)
+        texts = tf.where(search, raw[HISTORY_ITEM_IDS], "")
         search_text = place.compact(texts)
     return Request(
         item_index=place.compact(item_index),
@@ -79,7 +69,7 @@ def build_request(
         timestamps=timestamps,
         dwell_seconds=place.compact(tf.where(is_dwell, dwell_seconds, 0.0)),
         request_timestamp=request_timestamp,
-        context=_context(raw, schema, lookups.context),
+        context=_context(raw, schema, context),
         search_text=search_text,
     )
 
@@ -121,21 +111,18 @@ def without_searches(request: Request, search_type_index: int) -> Request:
 
 
 def items_of_events(
-    raw: Mapping[str, tf.Tensor], item_index: tf.Tensor, schema: Schema
+    item_index: tf.Tensor, event_type_index: tf.Tensor, schema: Schema
 ) -> tf.Tensor:
     """Returns the looked-up history item ids, those of searches out of vocabulary.
 
     A search carries what was searched for in the place of an item id, and that may
     be spelled like one.
     """
-    if schema.search_event_type is None:
+    search_index = schema.search_event_type_index
+    if search_index is None:
         return item_index
-    searched = _is_search(raw, schema) & (item_index > PADDING_INDEX)
+    searched = tf.equal(event_type_index, search_index) & (item_index > PADDING_INDEX)
     return tf.where(searched, OOV_INDEX, item_index)
-
-
-def _is_search(raw: Mapping[str, tf.Tensor], schema: Schema) -> tf.Tensor:
-    return tf.equal(raw[HISTORY_EVENT_TYPES], schema.search_event_type or "")
 
 
 def _times(

@@ -1,5 +1,6 @@
 """Vocabularies in the graph: strings to indices and back."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -21,9 +22,10 @@ class VocabularyLookup(tf.Module):
         vocabulary: What to look up.
         asset_path: Where to write the tokens. The file must stay until the
             SavedModel is written.
+        spellings: Other strings that mean a token; tokens themselves keep theirs.
 
     Raises:
-        ValueError: If a token holds a line break.
+        ValueError: If a token or spelling holds a line break.
 
     Example:
         >>> import tempfile
@@ -33,9 +35,21 @@ class VocabularyLookup(tf.Module):
         array([3, 2, 1, 0], dtype=int32)
     """
 
-    def __init__(self, vocabulary: Vocabulary, asset_path: Path) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        asset_path: Path,
+        *,
+        spellings: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__()
-        self._table = _table(vocabulary, asset_path)
+        known = dict.fromkeys(vocabulary.tokens)
+        others = {s: t for s, t in (spellings or {}).items() if s and s not in known}
+        self._table = _table([*vocabulary.tokens, *others], asset_path)
+        self._meant: tf.Tensor | None = None
+        if others:  # In the table they follow the tokens.
+            index = vocabulary.lookup(list(others.values()))
+            self._meant = tf.constant([*range(len(vocabulary)), *index], tf.int32)
         special = [""] * NUM_SPECIAL_INDICES
         self._tokens = tf.constant([*special, *vocabulary.tokens], tf.string)
 
@@ -44,6 +58,8 @@ class VocabularyLookup(tf.Module):
         index: tf.Tensor | int = OOV_INDEX
         if self._table is not None:
             index = tf.cast(self._table.lookup(values), tf.int32)
+            if self._meant is not None:
+                index = tf.gather(self._meant, index)
         return tf.where(tf.equal(values, ""), PADDING_INDEX, index)
 
     def tokens(self, index: tf.Tensor) -> tf.Tensor:
@@ -51,10 +67,10 @@ class VocabularyLookup(tf.Module):
         return tf.gather(self._tokens, index)
 
 
-def _table(vocabulary: Vocabulary, path: Path) -> tf.lookup.StaticHashTable | None:
-    if not vocabulary.tokens:
+def _table(tokens: Sequence[str], path: Path) -> tf.lookup.StaticHashTable | None:
+    if not tokens:
         return None  # TensorFlow makes no table from an empty file.
-    _write_tokens(vocabulary, path)
+    _write_tokens(tokens, path)
     return tf.lookup.StaticHashTable(
         tf.lookup.TextFileInitializer(
             str(path),
@@ -68,13 +84,13 @@ def _table(vocabulary: Vocabulary, path: Path) -> tf.lookup.StaticHashTable | No
     )
 
 
-def _write_tokens(vocabulary: Vocabulary, path: Path) -> None:
-    for token in vocabulary.tokens:
+def _write_tokens(tokens: Sequence[str], path: Path) -> None:
+    for token in tokens:
         if any(line_break in token for line_break in _LINE_BREAKS):
             raise ValueError(
                 f"`vocabulary` for '{path.name}' must have tokens without line "
                 f"breaks. Received: token={token!r}. Clean the id or value before "
                 "preparing the data."
             )
-    text = "".join(token + "\n" for token in vocabulary.tokens)
+    text = "".join(token + "\n" for token in tokens)
     path.write_bytes(text.encode())
