@@ -117,6 +117,22 @@ def test_unknown_key_in_a_file_names_the_nearest(
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("value", "hint"), [("4", "('4')"), ("no", "YAML makes a truth value")]
+)
+def test_what_yaml_reads_as_no_text_is_to_be_quoted(
+    value: str, hint: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "types.yaml"
+    data = {**MINIMAL["data"], "event_type_names": {"pv": "TYPE"}}
+    text = yaml.safe_dump({**MINIMAL, "data": data}).replace("TYPE", value)
+    path.write_text(text)
+    with pytest.raises(ConfigError) as info:
+        read_config(path)
+    assert "`data.event_type_names.pv`. Expected: text; quote it" in str(info.value)
+    assert hint in str(info.value)
+
+
 def test_unknown_key_in_a_list_names_the_nearest(tmp_path: Path) -> None:
     path = tmp_path / "list.yaml"
     data = {**MINIMAL["data"], "item_attributes": [{"name": "a", "colunm": "b"}]}

@@ -137,6 +137,11 @@ def _of_members(kind: Any) -> str:
 def _bad_value(key: str, expected: str, received: object) -> str:
     expected = expected.replace("Input should be ", "")
     expected = expected.replace("a valid tuple", "a list such as [a, b]")
+    if expected == "a valid string":
+        hint = f"'{received}'"
+        if received in ("True", "False"):
+            hint = "of yes, no, on, off YAML makes a truth value"
+        expected = f"text; quote it ({hint})"
     expected = re.sub(r", unable to parse .*", "", expected)
     return f"Bad value of `{key}`. Expected: {expected}. Received: {received}."
 

@@ -34,7 +34,11 @@ class TableConfig(FrozenConfig):
     format: Literal["auto", "parquet", "csv", "jsonl", "sequences"] = Field(
         "auto", description="`auto` goes by the file name, `.gz` allowed."
     )
-    delimiter: str = Field(",", description="Column separator of `csv`.")
+    delimiter: str | None = Field(
+        None,
+        description="Column separator of `csv`. None: as the first line tells (comma, "
+        "semicolon, tab or bar; where it tells nothing, a comma).",
+    )
     header: bool = Field(True, description="False: `columns` names them in order.")
     columns: tuple[str, ...] = Field((), description="Names for a file without header.")
     quote: str = Field('"', description="Quote character of `csv`; empty for none.")

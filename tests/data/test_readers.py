@@ -34,8 +34,12 @@ def prepared_rows(
             "format": "csv", "delimiter": "|", "header": False,
             "columns": ["user_id", "timestamp", "item_id"],
         }),
-        ("log.tsv", "user_id\titem_id\ttimestamp\nu\ta\t1\nu\tb\t2\n", {
-            "delimiter": "\t",
+        ("log.tsv", "user_id\titem_id\ttimestamp\nu\ta\t1\nu\tb\t2\n", {}),
+        ("log.csv", HEADER.replace(",", ";") + "u;a;1\nu;b;2\n", {}),
+        ("log.csv", '"user_id"|"item_id"|timestamp|"a, b, c, d, e"\nu|a|1|\nu|b|2|\n',
+         {}),
+        ("log.csv", "u;a, b, c;a;1\nu;;b;2\n", {
+            "header": False, "columns": ["user_id", "title", "item_id", "timestamp"],
         }),
         ("log.csv.gz", HEADER + "u,a,1\nu,b,2\n", {}),
         ("log.jsonl.gz", '{"user_id":"u","item_id":"a","timestamp":1,"x":[1]}\n'
@@ -81,6 +85,26 @@ def test_a_line_of_a_sequences_file_is_a_history(
     assert histories(dataset) == {"ann": ["3", "1", "3", "?"], "bob": ["7"]}
     assert set(dataset.load_sequences().timestamps) == {0}
     assert dataset.load_sequences().split.tolist() == [0, 0, 1, 2, 0]
+
+
+def test_structures_are_refused_by_name(tmp_path: Path, make_config: Any) -> None:
+    row = {"user_id": {"id": 3}, "item_id": "a", "timestamp": 1}
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "log.parquet")
+    config = make_config(tmp_path / "log.parquet")
+    match = r"`data\.event_columns\.user_id` .*text or numbers.*'user_id'.*struct"
+    with pytest.raises(ValueError, match=match):
+        prepare(config)
+
+
+def test_columns_of_a_log_may_have_any_names(
+    tmp_path: Path, make_config: Any, histories: Histories
+) -> None:
+    names = ["_file", "_line", "_problem", "row", "filename"]
+    text = ",".join(["user_id,item_id,timestamp", *names])
+    (tmp_path / "log.csv").write_text(f"{text}\nu,a,1,v,w,x,y,z\nu,b,2,v,w,x,y,z\n")
+    columns = {"timestamp": "timestamp", "session_id": "_line", "query": "_problem"}
+    dataset = prepare(make_config(tmp_path / "log.csv", event_columns=columns))
+    assert histories(dataset) == {"u": ["a", "b"]}
 
 
 def test_a_user_without_items_is_a_reject(tmp_path: Path, make_config: Any) -> None:

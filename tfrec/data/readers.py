@@ -6,6 +6,7 @@ import difflib
 import glob
 import gzip
 import json
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -27,12 +28,14 @@ from tfrec.data.engine import (
     json_valid,
 )
 
-FILE = "_file"
-LINE = "_line"  # Place in the file, where it is not the place in the table.
-PROBLEM = "_problem"  # Why the reader could not make sense of the row.
+# Columns of the reader: no log has such names.
+FILE = "__tfrec_file"
+LINE = "__tfrec_line"  # Place in the file, where it is not the place in the table.
+PROBLEM = "__tfrec_problem"  # Why the reader could not make sense of the row.
 NUM_SAMPLED_LINES = 10_000  # Their keys are the columns of JSON lines.
 NUM_CHECKED_BYTES = 4_096  # Of a text file, for bytes that no text has.
 MAX_LINE_BYTES = 8_000_000
+_DELIMITERS = (",", ";", "\t", "|")
 _SUFFIXES = {
     ".parquet": "parquet",
     ".pq": "parquet",
@@ -157,17 +160,25 @@ def find_files(config: TableConfig, *, name: str) -> tuple[str, ...]:
 
 
 def check_columns(source: Source, wanted: dict[str, str]) -> None:
-    """Checks that the raw table has the configured columns.
+    """Checks that the raw table has the configured columns, and that they hold values.
 
     Args:
         source: The raw table.
         wanted: Configuration key to column name.
 
     Raises:
-        ValueError: If columns are missing; names the most similar ones.
+        ValueError: If columns are missing; names the most similar ones. If one holds
+            structures.
     """
     for key, column in wanted.items():
         if column in source.columns:
+            kind: Any = source.table[column].type()
+            if kind.is_struct() or kind.is_map():
+                raise ValueError(
+                    f"`{key}` must name a column of text or numbers. Received: "
+                    f"'{column}' of '{source.files[0]}', of the type {kind}. Write the "
+                    "part that is meant into a column of its own."
+                )
             continue
         near = difflib.get_close_matches(column, source.columns, n=1, cutoff=0.5)
         hint = f" Did you mean '{near[0]}'?" if near else ""
@@ -257,16 +268,19 @@ def _open_csv(
     name: str,
     view: str,
 ) -> Source:
-    columns = config.columns
+    delimiter, columns = config.delimiter, config.columns
+    if delimiter is None:
+        delimiter = _told_delimiter(files[0], config, name=name)
     if config.header:
-        columns = _header(files[0], config, name=name)
-        for file in files[1:]:
-            _check_same(columns, _header(file, config, name=name), files[0], file)
+        headers = [_header(f, delimiter, config.quote, name=name) for f in files]
+        columns = headers[0]
+        for file, header in zip(files, headers, strict=True):
+            _check_same(columns, header, files[0], file)
     names = ", ".join(f"{_quoted(c)}: 'VARCHAR'" for c in columns)
     engine.raw_sql(
         f"CREATE TEMP VIEW {view} AS SELECT * FROM read_csv({_file_list(files)}, "
         f"columns = {{{names}}}, header = {config.header}, auto_detect = false, "
-        f"delim = {_quoted(config.delimiter)}, quote = {_quoted(config.quote)}, "
+        f"delim = {_quoted(delimiter)}, quote = {_quoted(config.quote)}, "
         f"escape = {_quoted(config.quote)}, filename = '{FILE}', "
         f"hive_partitioning = false, {_store_rejects(view)})"
     )
@@ -284,9 +298,25 @@ def _store_rejects(view: str) -> str:
     )
 
 
-def _header(file: str, config: TableConfig, *, name: str) -> tuple[str, ...]:
+def _told_delimiter(file: str, config: TableConfig, *, name: str) -> str:
+    """Returns the separator that parts the first line into most columns.
+
+    Of a file without a header, whose first line has values, the one that parts it into
+    as many columns as there are names.
+    """
+    line = _first_line(file, name=name)
+    if quote := re.escape(config.quote):  # What is quoted may hold any of them.
+        line = re.sub(f"{quote}.*?{quote}", "", line)
+    widths = {d: 1 + line.count(d) for d in _DELIMITERS}
+    if config.header:
+        return max(_DELIMITERS, key=lambda d: widths[d])
+    fits = [d for d in _DELIMITERS if widths[d] == len(config.columns)]
+    return fits[0] if fits else _DELIMITERS[0]
+
+
+def _header(file: str, delimiter: str, quote: str, *, name: str) -> tuple[str, ...]:
     """Returns the names of the columns; `column_3` where the third one has none."""
-    columns = _read_header(file, config, name=name)
+    columns = _split(_first_line(file, name=name), delimiter, quote)
     named = (c or f"column_{place}" for place, c in enumerate(columns, start=1))
     columns = tuple(named)
     _check_distinct(columns, file, name=name)
@@ -306,14 +336,14 @@ def _check_distinct(columns: tuple[str, ...], file: str, *, name: str) -> None:
         )
 
 
-def _read_header(file: str, config: TableConfig, *, name: str) -> tuple[str, ...]:
+def _first_line(file: str, *, name: str) -> str:
     with _open_binary(file) as stream:
         first = stream.readline(MAX_LINE_BYTES)
     try:
         line = first.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"`{name}` must be text in UTF-8. Received: the header of '{file}' has "
+            f"`{name}` must be text in UTF-8. Received: the first line of '{file}' has "
             f"other bytes ({first[error.start : error.end]!r}). Re-encode the file, "
             "for instance by `iconv -f latin1 -t utf-8 OLD > NEW`."
         ) from error
@@ -324,10 +354,13 @@ def _read_header(file: str, config: TableConfig, *, name: str) -> tuple[str, ...
             "carriage returns alone, as old spreadsheets for the Mac write them. Save "
             "it anew, or run: tr '\\r' '\\n' < old.csv > new.csv"
         )
-    if len(config.delimiter) != 1 or not config.quote:
-        return tuple(line.split(config.delimiter))
-    rows = csv.reader([line], delimiter=config.delimiter, quotechar=config.quote)
-    return tuple(next(rows, []))
+    return line
+
+
+def _split(line: str, delimiter: str, quote: str) -> tuple[str, ...]:
+    if len(delimiter) != 1 or not quote:
+        return tuple(line.split(delimiter))
+    return tuple(next(csv.reader([line], delimiter=delimiter, quotechar=quote), []))
 
 
 def _open_binary(file: str) -> IO[bytes]:
