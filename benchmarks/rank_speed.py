@@ -242,7 +242,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="shop and prepared data; what is there is used again",
     )
     parser.add_argument("--size", default="demo", help="of the simulated shop")
-    parser.add_argument("--fusion", default="concat", help="`ranking.fusion`")
+    parser.add_argument("--fusion", default="cross", help="`ranking.fusion`")
     parser.add_argument("--calls", type=int, default=300, help="of each kind")
     parser.add_argument("--candidates", type=int, default=500, help="a request")
     parser.add_argument("--short", type=int, default=50, help="past events")

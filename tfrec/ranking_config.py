@@ -45,7 +45,7 @@ class RankingConfig(TaskConfig):
     )
     fusion: Literal["concat", "weighted", "additive", "gated", "cross", "bilinear"] = (
         Field(
-            "concat",
+            "cross",
             description="How query, item, history, attributes and context become one: "
             "side by side, by attribute importance, as a sum of scores, behind gates, "
             "multiplied to a degree (DCN-v2), or in pairs (FiBiNET).",

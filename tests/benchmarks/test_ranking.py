@@ -9,7 +9,7 @@ from benchmarks import ranking
 from tfrec.data.simulator import simulate, sized_config
 
 FAST = [
-    *("--seeds", "1", "--rows", "cross+mmoe", "--rivals", "logistic"),
+    *("--seeds", "1", "--rows", "gated+mmoe", "--rivals", "logistic"),
     *("--retrieval.embedding_dim", "8", "--retrieval.feedforward_dim", "8"),
     *("--retrieval.max_history_length", "8", "--ranking.num_candidates", "20"),
     *("--training.retrieval.max_epochs", "1", "--training.ranking.max_epochs", "1"),
@@ -40,11 +40,11 @@ def test_rows_rivals_and_references_share_queries_and_candidates(
     measured: Path,
 ) -> None:
     result = json.loads(measured.read_text())
-    names = ["default", "cross+mmoe", "retrieval", "oracle", "logistic"]
+    names = ["default", "gated+mmoe", "retrieval", "oracle", "logistic"]
     assert list(result["scorers"]) == names
     assert list(result["differences"]) == ["retrieval", "logistic", "default"]
-    assert result["rows"]["cross+mmoe"]["changes"] == {
-        "fusion": "cross",
+    assert result["rows"]["gated+mmoe"]["changes"] == {
+        "fusion": "gated",
         "task_layers": "mmoe",
     }
     scores = {n: s["all"]["NDCG@10"]["mean"] for n, s in result["scorers"].items()}
@@ -53,7 +53,7 @@ def test_rows_rivals_and_references_share_queries_and_candidates(
     assert gap == pytest.approx(scores["default"] - scores["retrieval"], abs=1e-5)
     page = measured.with_suffix(".md").read_text()
     assert page.startswith("# Ranking: tiny\n\n`python -m benchmarks.ranking --config")
-    assert "| cross+mmoe | fusion=cross, task_layers=mmoe |" in page
+    assert "| gated+mmoe | fusion=gated, task_layers=mmoe |" in page
 
 
 @pytest.mark.slow
@@ -102,8 +102,8 @@ def test_rows_are_named_on_request(
     assert ranking.main(plain) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "default (default)"
-    assert "cross (fusion)" in lines
-    assert "cross+mmoe (combination)" in lines
+    assert "gated (fusion)" in lines
+    assert "gated+mmoe (combination)" in lines
 
 
 @pytest.mark.parametrize(

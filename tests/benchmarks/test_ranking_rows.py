@@ -33,12 +33,12 @@ def shop(tmp_path: Path, **ranking: object) -> ExperimentConfig:
 def test_default_comes_first_and_what_changes_nothing_is_no_row(tmp_path: Path) -> None:
     names = [row.name for row in choose_rows(shop(tmp_path))]
     assert names[0] == "default"
-    assert "cross" in names
-    assert not {"concat", "shared_bottom", "pointwise_listwise"} & set(names)
-    crossed = [row.name for row in choose_rows(shop(tmp_path, fusion="cross"))]
-    assert "concat" in crossed
-    assert "cross" not in crossed
-    assert not [name for name in crossed if name.startswith("cross+")]
+    assert "concat" in names
+    assert not {"cross", "shared_bottom", "pointwise_listwise"} & set(names)
+    assert not [name for name in names if name.startswith("cross+")]
+    plain = [row.name for row in choose_rows(shop(tmp_path, fusion="concat"))]
+    assert {"cross", "cross+mmoe"} <= set(plain)
+    assert "concat" not in plain
 
 
 def test_every_row_differs_from_the_default_and_is_valid(tmp_path: Path) -> None:
@@ -150,12 +150,12 @@ def test_rows_need_what_the_data_have(tmp_path: Path) -> None:
     assert "propensity" not in names  # The log has no such column.
     plain = {row.name for row in switch_rows(make_config(tmp_path))}
     assert not needy & plain
-    assert "cross" in plain
+    assert "gated" in plain
 
 
 def test_names_joined_by_plus_make_both_changes(tmp_path: Path) -> None:
-    (_, row) = choose_rows(shop(tmp_path), ["cross+mmoe"])
-    assert row.changes == {"fusion": "cross", "task_layers": "mmoe"}
+    (_, row) = choose_rows(shop(tmp_path), ["gated+mmoe"])
+    assert row.changes == {"fusion": "gated", "task_layers": "mmoe"}
     assert row.part == "combination"
 
 
@@ -163,8 +163,8 @@ def test_names_joined_by_plus_make_both_changes(tmp_path: Path) -> None:
     ("names", "message"),
     [
         (["crass"], r"Received: \['crass'\]"),
-        (["cross+gated"], "must set every field once"),
-        (["cross", "cross"], r"twice: \['cross'\]"),
+        (["gated+bilinear"], "must set every field once"),
+        (["gated", "gated"], r"twice: \['gated'\]"),
     ],
 )
 def test_wrong_rows_are_explained(

@@ -59,9 +59,10 @@ def test_candidates_are_scored_alone_as_among_others(fusion: str):
 
 
 def test_attributes_are_fields_of_their_own_with_every_fusion_but_concat():
-    assert not RankingConfig().reads_attributes
-    assert RankingConfig(attribute_fields=True).reads_attributes
-    assert not RankingConfig(fusion="cross", attribute_fields=False).reads_attributes
+    assert RankingConfig().reads_attributes
+    assert not RankingConfig(attribute_fields=False).reads_attributes
+    assert not RankingConfig(fusion="concat").reads_attributes
+    assert RankingConfig(fusion="concat", attribute_fields=True).reads_attributes
     model = make_model(fusion="weighted")
     names, weights = model.field_weights(inputs([[2, 3]], [[4, 5, 6]]))
     assert {"item_category", "item_price", "candidate", "attended"} <= set(names)
@@ -87,7 +88,7 @@ def test_attribute_fields_are_means_of_levels_and_known_numbers():
 
 
 def test_other_fusions_have_no_field_weights():
-    with pytest.raises(ValueError, match=r"ranking\.fusion=concat"):
+    with pytest.raises(ValueError, match=r"ranking\.fusion=cross"):
         make_model().field_weights(inputs([[2]], [[4]]))
 
 

@@ -262,7 +262,8 @@ def test_loss_weights_are_those_of_the_heads():
 
 
 def test_dwell_is_learned_as_the_logarithm_and_given_in_seconds():
-    model = make_model(dwell_weight=0.5, pointwise_weight=1e-9, listwise_weight=0.0)
+    weights = {"dwell_weight": 0.5, "pointwise_weight": 1e-9, "listwise_weight": 0.0}
+    model = make_model(fusion="concat", **weights)
     model.set_mean_dwell(float(np.log1p(20.0)))
     np.testing.assert_allclose(seconds(model), np.full((2, 4), 20.0), rtol=1e-5)
     data = batch()
@@ -279,7 +280,7 @@ def test_dwell_is_learned_as_the_logarithm_and_given_in_seconds():
 
 
 def test_uncertainty_weights_are_learned_and_positive():
-    model = make_model(uncertainty_weights=True)
+    model = make_model(fusion="concat", uncertainty_weights=True)
     model.compile(optimizer=tf.keras.optimizers.Adam(0.05))
     step = tf.function(model.train_step)
     for _ in range(20):

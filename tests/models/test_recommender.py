@@ -224,7 +224,7 @@ def learn_that_the_dear_one_is_chosen(
 
 def test_weights_of_fields_need_the_fusion_that_has_them(recommender):
     past, candidates = request([[2]]), tf.constant([[4]])
-    with pytest.raises(ValueError, match=r"ranking\.fusion=concat"):
+    with pytest.raises(ValueError, match=r"ranking\.fusion=cross"):
         recommender.field_weights(past, candidates)
     alone = TrainedRecommender(toy_model(), None, num_candidates=3)
     with pytest.raises(ValueError, match=r"`ranking\.fusion: weighted`"):
