@@ -17,8 +17,9 @@ PYTHON := $(shell for name in python3.13 python3.12 python3.11 python3 python; d
 endif
 
 # Workers of the test run: a file's tests stay together and share their fixtures; files
-# start in the order of `tests/conftest.py`.
-PYTEST := TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --doctest-modules tests tfrec
+# start in the order of `tests/conftest.py`. One thread an operation: each worker has a
+# core, and what tests compute is small; more took an eighth more processor time.
+PYTEST := TF_CPP_MIN_LOG_LEVEL=2 TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --doctest-modules tests tfrec
 
 .DEFAULT_GOAL := help
 .PHONY: help install minilm demo test test-fast check format clean
