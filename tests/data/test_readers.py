@@ -87,6 +87,16 @@ def test_a_line_of_a_sequences_file_is_a_history(
     assert dataset.load_sequences().split.tolist() == [0, 0, 1, 2, 0]
 
 
+@pytest.mark.parametrize("line", ["", "  ", "sep=;"])
+def test_a_line_before_the_names_of_columns_is_told(
+    line: str, tmp_path: Path, make_config: Any
+) -> None:
+    (tmp_path / "log.csv").write_text(f"{line}\n{HEADER}u,a,1\n")
+    match = rf"`data\.events` must begin with the names.*'{line}'. Take that line out"
+    with pytest.raises(ValueError, match=match):
+        prepare(make_config(tmp_path / "log.csv"))
+
+
 def test_structures_are_refused_by_name(tmp_path: Path, make_config: Any) -> None:
     row = {"user_id": {"id": 3}, "item_id": "a", "timestamp": 1}
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "log.parquet")

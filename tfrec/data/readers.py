@@ -1,17 +1,15 @@
 """Reads raw tables: Parquet, CSV, JSON lines and sequences, several files at once."""
 
 import codecs
-import csv
 import difflib
 import glob
 import gzip
 import json
-import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import ibis
 import pyarrow as pa
@@ -27,6 +25,14 @@ from tfrec.data.engine import (
     json_type,
     json_valid,
 )
+from tfrec.data.headers import (
+    MAX_LINE_BYTES,
+    check_distinct,
+    check_same,
+    open_binary,
+    read_header,
+    told_delimiter,
+)
 
 # Columns of the reader: no log has such names.
 FILE = "__tfrec_file"
@@ -34,8 +40,6 @@ LINE = "__tfrec_line"  # Place in the file, where it is not the place in the tab
 PROBLEM = "__tfrec_problem"  # Why the reader could not make sense of the row.
 NUM_SAMPLED_LINES = 10_000  # Their keys are the columns of JSON lines.
 NUM_CHECKED_BYTES = 4_096  # Of a text file, for bytes that no text has.
-MAX_LINE_BYTES = 8_000_000
-_DELIMITERS = (",", ";", "\t", "|")
 _SUFFIXES = {
     ".parquet": "parquet",
     ".pq": "parquet",
@@ -116,7 +120,7 @@ def _check_text(file: str, *, name: str) -> None:
     A cut-off gzip file is left to the reading, which says where.
     """
     try:
-        with _open_binary(file) as stream:
+        with open_binary(file) as stream:
             start = stream.read(NUM_CHECKED_BYTES)
     except EOFError:
         return
@@ -240,9 +244,9 @@ def _open_parquet(
     engine: Backend, files: tuple[str, ...], *, name: str, view: str
 ) -> Source:
     columns = _parquet_columns(files[0], name=name)
-    _check_distinct(columns, files[0], name=name)
+    check_distinct(columns, files[0], name=name)
     for file in files[1:]:
-        _check_same(columns, _parquet_columns(file, name=name), files[0], file)
+        check_same(columns, _parquet_columns(file, name=name), files[0], file)
     engine.raw_sql(
         f"CREATE TEMP VIEW {view} AS SELECT *, filename AS {FILE} FROM "
         f"read_parquet({_file_list(files)}, hive_partitioning = false)"
@@ -270,12 +274,12 @@ def _open_csv(
 ) -> Source:
     delimiter, columns = config.delimiter, config.columns
     if delimiter is None:
-        delimiter = _told_delimiter(files[0], config, name=name)
+        delimiter = told_delimiter(files[0], config, name=name)
     if config.header:
-        headers = [_header(f, delimiter, config.quote, name=name) for f in files]
+        headers = [read_header(f, delimiter, config.quote, name=name) for f in files]
         columns = headers[0]
         for file, header in zip(files, headers, strict=True):
-            _check_same(columns, header, files[0], file)
+            check_same(columns, header, files[0], file)
     names = ", ".join(f"{_quoted(c)}: 'VARCHAR'" for c in columns)
     engine.raw_sql(
         f"CREATE TEMP VIEW {view} AS SELECT * FROM read_csv({_file_list(files)}, "
@@ -296,85 +300,6 @@ def _store_rejects(view: str) -> str:
         f"store_rejects = true, rejects_limit = 0, rejects_table = '{view}_rejects', "
         f"rejects_scan = '{view}_scans'"
     )
-
-
-def _told_delimiter(file: str, config: TableConfig, *, name: str) -> str:
-    """Returns the separator that parts the first line into most columns.
-
-    Of a file without a header, whose first line has values, the one that parts it into
-    as many columns as there are names.
-    """
-    line = _first_line(file, name=name)
-    if quote := re.escape(config.quote):  # What is quoted may hold any of them.
-        line = re.sub(f"{quote}.*?{quote}", "", line)
-    widths = {d: 1 + line.count(d) for d in _DELIMITERS}
-    if config.header:
-        return max(_DELIMITERS, key=lambda d: widths[d])
-    fits = [d for d in _DELIMITERS if widths[d] == len(config.columns)]
-    return fits[0] if fits else _DELIMITERS[0]
-
-
-def _header(file: str, delimiter: str, quote: str, *, name: str) -> tuple[str, ...]:
-    """Returns the names of the columns; `column_3` where the third one has none."""
-    columns = _split(_first_line(file, name=name), delimiter, quote)
-    named = (c or f"column_{place}" for place, c in enumerate(columns, start=1))
-    columns = tuple(named)
-    _check_distinct(columns, file, name=name)
-    return columns
-
-
-def _check_distinct(columns: tuple[str, ...], file: str, *, name: str) -> None:
-    """Refuses names that differ in case alone: the engine takes them for one."""
-    folded = [column.casefold() for column in columns]
-    twice = sorted({c for c in columns if folded.count(c.casefold()) > 1})
-    if twice:
-        raise ValueError(
-            f"`{name}` must have columns of different names, whatever their case. "
-            f"Received: '{file}' has {twice} in {list(columns)}. Rename them; of a CSV "
-            f"file, give all names by `{name}.columns` with `header: false` and no "
-            "header line."
-        )
-
-
-def _first_line(file: str, *, name: str) -> str:
-    with _open_binary(file) as stream:
-        first = stream.readline(MAX_LINE_BYTES)
-    try:
-        line = first.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"`{name}` must be text in UTF-8. Received: the first line of '{file}' has "
-            f"other bytes ({first[error.start : error.end]!r}). Re-encode the file, "
-            "for instance by `iconv -f latin1 -t utf-8 OLD > NEW`."
-        ) from error
-    line = line.rstrip("\r\n")
-    if "\r" in line:
-        raise ValueError(
-            f"Lines must end in a line feed. Received: '{file}', whose lines end in "
-            "carriage returns alone, as old spreadsheets for the Mac write them. Save "
-            "it anew, or run: tr '\\r' '\\n' < old.csv > new.csv"
-        )
-    return line
-
-
-def _split(line: str, delimiter: str, quote: str) -> tuple[str, ...]:
-    if len(delimiter) != 1 or not quote:
-        return tuple(line.split(delimiter))
-    return tuple(next(csv.reader([line], delimiter=delimiter, quotechar=quote), []))
-
-
-def _open_binary(file: str) -> IO[bytes]:
-    return gzip.open(file) if file.endswith(".gz") else open(file, "rb")  # type: ignore[return-value]
-
-
-def _check_same(
-    first: tuple[str, ...], other: tuple[str, ...], first_file: str, other_file: str
-) -> None:
-    if first != other:
-        raise ValueError(
-            "All files of one table must have the same columns. Received: "
-            f"'{first_file}' has {list(first)}, '{other_file}' has {list(other)}."
-        )
 
 
 def _open_lines(engine: Backend, files: tuple[str, ...], *, view: str) -> Table:
@@ -412,7 +337,7 @@ def _extract_json(
             f"`{name}` must have one JSON object a line. Received: no object in the "
             f"first {NUM_SAMPLED_LINES} lines of {list(files)[:3]}."
         )
-    _check_distinct(columns, files[0], name=name)
+    check_distinct(columns, files[0], name=name)
     is_valid: Any = json_valid(lines["line"])
     text = ibis.ifelse(is_valid, lines["line"], ibis.null("string"))
     lines = lines.mutate(text=text)
@@ -433,7 +358,7 @@ def _extract_json(
 
 
 def _json_keys(file: str) -> Iterator[str]:
-    with _open_binary(file) as stream:
+    with open_binary(file) as stream:
         for line in islice(stream, NUM_SAMPLED_LINES):
             try:
                 # Lines that are not UTF-8 become rejects that say so.
