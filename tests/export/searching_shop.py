@@ -75,6 +75,7 @@ def searching_config(
         "pseudo_search_share": 0.0,
     }
     values["retrieval"]["transitions"] = transitions
+    values["ranking"]["fusion"] = "concat"  # Learns most within one short epoch.
     values["training"]["retrieval"]["max_epochs"] = max_epochs
     return ExperimentConfig.model_validate(values)
 

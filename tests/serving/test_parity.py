@@ -40,7 +40,7 @@ def recommender_and_version(tmp_path_factory: pytest.TempPathFactory):
     ranking = build_ranking_model(config, config.ranking, dataset, table)
     for i, weight in enumerate([*retrieval.weights, *ranking.weights]):
         if weight.dtype == tf.float32:
-            noise = tf.random.stateless_normal(tf.shape(weight), (i, 7), stddev=0.3)
+            noise = tf.random.stateless_normal(tf.shape(weight), (i, 7), stddev=0.2)
             weight.assign_add(noise)
     recommender = TrainedRecommender(retrieval, ranking, num_candidates=4)
     return recommender, dataset, export_model(recommender, dataset, config)

@@ -63,7 +63,9 @@ FAST_RETRIEVAL = [
     *("--evaluation.num_bootstrap", "20", "--evaluation.baselines", "[pop, repeat]"),
 ]
 FAST_RANKING = [
+    # The fusion whose graph is the smallest: it is traced in every test.
     *("--ranking.num_candidates", "20", "--ranking.hidden_dims", "[4]"),
+    *("--ranking.fusion", "concat"),
     *("--training.ranking.max_epochs", "2"),
 ]
 
